@@ -1,0 +1,41 @@
+"""Linux kernel tracepoints with eBPF and bcc, taught live in Jupyter.
+
+>>> import tracekit as tk
+>>> fmt = tk.read_format("tcp:tcp_probe", kernel="debian-12_6.12")
+>>> fmt["snd_cwnd"].offset, fmt["snd_cwnd"].size
+(88, 4)
+
+The names below are imported when they are first used, so that ``import tracekit`` needs nothing but
+the standard library and takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracekit.tracepoints.format import Field as Field
+    from tracekit.tracepoints.format import Format as Format
+    from tracekit.tracepoints.format import parse_format as parse_format
+
+# public name -> the module it lives in
+_HOME = {
+    "Field": "tracekit.tracepoints.format",
+    "Format": "tracekit.tracepoints.format",
+    "parse_format": "tracekit.tracepoints.format",
+}
+
+__all__ = tuple(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'tracekit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
