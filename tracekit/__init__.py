@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from tracekit.tracepoints.format import Field as Field
     from tracekit.tracepoints.format import Format as Format
     from tracekit.tracepoints.format import parse_format as parse_format
+    from tracekit.traffic.tcp import Transfer as Transfer
+    from tracekit.traffic.tcp import exchange as exchange
+    from tracekit.traffic.tcp import transfer as transfer
 
 # public name -> the module it lives in
 _HOME = {
     "Field": "tracekit.tracepoints.format",
     "Format": "tracekit.tracepoints.format",
     "parse_format": "tracekit.tracepoints.format",
+    "Transfer": "tracekit.traffic.tcp",
+    "exchange": "tracekit.traffic.tcp",
+    "transfer": "tracekit.traffic.tcp",
 }
 
 __all__ = tuple(_HOME)
