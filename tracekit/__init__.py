@@ -15,9 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tracekit.tracepoints.catalogue import kernels as kernels
     from tracekit.tracepoints.format import Field as Field
     from tracekit.tracepoints.format import Format as Format
     from tracekit.tracepoints.format import parse_format as parse_format
+    from tracekit.tracepoints.tracefs import categories as categories
+    from tracekit.tracepoints.tracefs import find_tracefs as find_tracefs
+    from tracekit.tracepoints.tracefs import find_tracepoints as find_tracepoints
+    from tracekit.tracepoints.tracefs import read_format as read_format
     from tracekit.traffic.tcp import Transfer as Transfer
     from tracekit.traffic.tcp import exchange as exchange
     from tracekit.traffic.tcp import transfer as transfer
@@ -26,7 +31,12 @@ if TYPE_CHECKING:
 _HOME = {
     "Field": "tracekit.tracepoints.format",
     "Format": "tracekit.tracepoints.format",
+    "categories": "tracekit.tracepoints.tracefs",
+    "find_tracefs": "tracekit.tracepoints.tracefs",
+    "find_tracepoints": "tracekit.tracepoints.tracefs",
+    "kernels": "tracekit.tracepoints.catalogue",
     "parse_format": "tracekit.tracepoints.format",
+    "read_format": "tracekit.tracepoints.tracefs",
     "Transfer": "tracekit.traffic.tcp",
     "exchange": "tracekit.traffic.tcp",
     "transfer": "tracekit.traffic.tcp",

@@ -18,11 +18,14 @@ __all__ = (
     "Diagnostic",
     "FormatError",
     "ProbeClosed",
+    "RecordError",
     "RecordTypeError",
     "RequirementMissing",
     "TracefsUnavailable",
     "TracekitError",
     "TrafficError",
+    "UnknownField",
+    "UnknownKernel",
     "UnknownTracepoint",
     "VerifierError",
     "WorkerDied",
@@ -76,6 +79,26 @@ class UnknownTracepoint(TracekitError, LookupError):
             f"no tracepoint {name} in {where}",
             "; ".join(steps) or "find_tracepoints() lists the names there are",
         )
+
+
+class UnknownField(TracekitError, LookupError):
+    """A field the record does not have; ``nearest`` are up to three names it does have."""
+
+    def __init__(self, name: str, *, where: str, nearest: Sequence[str] = ()) -> None:
+        self.name = name
+        self.nearest = tuple(nearest)
+        super().__init__(
+            f"{where} has no field {name}",
+            f"nearest names: {', '.join(nearest)}" if nearest else "its repr lists its fields",
+        )
+
+
+class UnknownKernel(TracekitError, LookupError):
+    """A kernel the catalogue of format files does not hold."""
+
+
+class RecordError(TracekitError, ValueError):
+    """Bytes that can't be the record, or the part of one, that they are said to be."""
 
 
 class TracefsUnavailable(TracekitError):

@@ -1,0 +1,265 @@
+"""Where the fields of a record lie: as a numpy dtype, as holes, as a C struct."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tracekit.errors import RecordError
+from tracekit.tracepoints.declaration import type_is_signed, type_width
+from tracekit.tracepoints.format import Field, Format
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = (
+    "Hole",
+    "c_struct",
+    "decode",
+    "dynamic_value",
+    "find_holes",
+    "layout_of",
+    "record_dtype",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Bytes of a record that no field claims: ``size`` of them at ``offset``, behind ``after``.
+
+    The compiler leaves them so that the next field is aligned. The kernel does not clear them.
+    """
+
+    offset: int
+    size: int
+    after: str
+
+    @property
+    def end(self) -> int:
+        """The offset of the first byte behind the hole."""
+        return self.offset + self.size
+
+
+def find_holes(fields: Iterable[Field]) -> tuple[Hole, ...]:
+    """The bytes before the end of the last field that belong to no field, in order of offset.
+
+    >>> from tracekit.tracepoints.tracefs import read_format
+    >>> find_holes(read_format("tcp:tcp_probe", kernel="ubuntu-20.04_5.4"))
+    (Hole(offset=74, size=2, after='data_len'),)
+    """
+    holes = []
+    end, last = 0, ""
+    for field in sorted(fields, key=lambda f: f.offset):
+        if field.offset > end:
+            holes.append(Hole(end, field.offset - end, last))
+        if field.end >= end:
+            end, last = field.end, field.name
+    return tuple(holes)
+
+
+def record_dtype(fields: Iterable[Field]) -> np.dtype[np.void]:
+    """The fields as a structured numpy dtype with explicit offsets, in the machine's byte order.
+
+    A number becomes an integer of the line's size and sign, a pointer an unsigned one, an array
+    of char a byte string (numpy drops the NULs at its end), another array a subarray, a
+    ``__data_loc`` or ``__rel_loc`` field the unsigned number that locates the value (see
+    :func:`dynamic_value`), a field of any other size its bytes. The item size is the end of the
+    last field: what follows it in a buffer, padding or dynamic values, is the buffer's matter.
+
+    >>> from tracekit.tracepoints.tracefs import read_format
+    >>> dtype = read_format("tcp:tcp_probe", kernel="debian-12_6.12").dtype
+    >>> dtype.fields["snd_cwnd"], dtype["saddr"].shape, dtype.itemsize
+    ((dtype('uint32'), 88), (28,), 136)
+    """
+    import numpy as np
+
+    listed = tuple(fields)
+    return np.dtype(
+        {
+            "names": [f.name for f in listed],
+            "formats": [_numpy_type(f) for f in listed],
+            "offsets": [f.offset for f in listed],
+            "itemsize": max((f.end for f in listed), default=0),
+        }
+    )
+
+
+def _numpy_type(field: Field) -> str | tuple[str, tuple[int, ...]]:
+    if field.length is not None:
+        if _is_text(field):
+            return f"S{field.size}"
+        if field.element_size in (1, 2, 4, 8):
+            kind = "i" if field.signed and not field.type.startswith("unsigned") else "u"
+            return f"{kind}{field.element_size}", (field.length,)
+        return "u1", (field.size,)
+    if field.size in (1, 2, 4, 8):
+        return f"{'i' if field.signed and not field.location else 'u'}{field.size}"
+    return "u1", (field.size,)
+
+
+def _is_text(field: Field) -> bool:
+    return field.type in ("char", "const char") and field.size > 0
+
+
+def decode(fmt: Format, data: bytes | memoryview, *, stride: int = 0) -> npt.NDArray[np.void]:
+    """The records in ``data``, one behind the other, as a structured array that shares its memory.
+
+    ``stride`` is the distance in bytes from one record's beginning to the next, where it is more
+    than the record's size. Bytes behind the last whole record are refused with
+    :class:`~tracekit.errors.RecordError`, unless they are its padding.
+
+    >>> from tracekit.tracepoints.tracefs import read_format
+    >>> fmt = read_format("random:urandom_read", kernel="ubuntu-20.04_5.4")
+    >>> data = bytes.fromhex("9d040000d2040000 00200000 00000000 f00f0000")
+    >>> decode(fmt, data)[0]["got_bits"]
+    np.int32(8192)
+    """
+    import numpy as np
+
+    size = fmt.dtype.itemsize
+    step = stride or size
+    if step < size:
+        raise RecordError(
+            f"a stride of {step} bytes is less than the record of {fmt.full_name}, {size} bytes"
+        )
+    length = len(memoryview(data).cast("B"))
+    count, rest = divmod(length, step)
+    if rest >= size:  # the last record, without its padding
+        count, rest = count + 1, 0
+    if rest:
+        raise RecordError(
+            f"{length} bytes are not whole records of {fmt.full_name}: {count} of {step} bytes "
+            f"and {rest} over",
+            "read the format file of the kernel that wrote the bytes",
+        )
+    return np.ndarray((count,), dtype=fmt.dtype, buffer=data, strides=(step,))
+
+
+def dynamic_value(field: Field, record: bytes) -> bytes:
+    """The bytes a ``__data_loc`` or ``__rel_loc`` field points to, in the whole record.
+
+    The field's low 16 bits are an offset, its high 16 bits a length in bytes. The offset counts
+    from the record's beginning for ``__data_loc``, from the field's end for ``__rel_loc``
+    (include/trace/stages/stage3_trace_output.h, Linux 6.12). A string's ends with its NUL.
+
+    >>> from tracekit.tracepoints.format import Field
+    >>> field = Field("__data_loc char[] name", "char", "name", 8, 4, False, None, "__data_loc")
+    >>> dynamic_value(field, bytes(8) + bytes([12, 0, 3, 0]) + b"lo\\0")
+    b'lo\\x00'
+    """
+    import sys
+
+    if not field.location:
+        raise RecordError(
+            f"{field.name} holds its value itself", "only __data_loc and __rel_loc fields point"
+        )
+    number = int.from_bytes(record[field.offset : field.end], sys.byteorder)
+    half = field.size * 4  # two halves of the number, each of 16 bits, of 8 before Linux 2.6.35
+    start, length = number & ((1 << half) - 1), number >> half
+    if field.location == "__rel_loc":
+        start += field.end
+    if start + length > len(record):
+        raise RecordError(
+            f"{field.name} points to bytes {start} to {start + length}, of {len(record)}",
+            "pass the whole record, with what lies behind its last field",
+        )
+    return bytes(record[start : start + length])
+
+
+def c_struct(fmt: Format, name: str = "", *, asserts: bool = False) -> str:
+    """A C struct whose members lie where the record's fields lie, for a BPF program.
+
+    Its types are bcc's (u8 to u64, s8 to s64, char arrays), its padding is written out, and
+    ``asserts`` adds one ``_Static_assert`` for each member's offset and size, so that a compiler
+    proves it. The first 8 bytes are one member: a BPF program may not read them (the kernel
+    keeps a pointer there: ``perf_trace_run_bpf_submit`` in kernel/events/core.c, Linux 6.12). A
+    ``__data_loc`` field is called ``data_loc_<name>``, as bcc's ``TP_DATA_LOC_READ`` expects.
+
+    >>> from tracekit.tracepoints.tracefs import read_format
+    >>> print(read_format("random:urandom_read", kernel="ubuntu-20.04_5.4").c_struct())
+    struct urandom_read_args {
+        u64 __unused__;
+        s32 got_bits;
+        s32 pool_left;
+        s32 input_left;
+    };
+    """
+    name = name or f"{fmt.name}_args"
+    members: list[str] = []
+    checks: list[str] = []
+    end = 0
+    for field in sorted(fmt.all_fields, key=lambda f: f.offset):
+        if field.offset < 8 and field in fmt.common_fields:
+            if not members:
+                members.append("u64 __unused__;")
+                end = 8
+            continue
+        if field.offset > end:
+            members.append(f"u8 __pad_{end}[{field.offset - end}];")
+        members.append(_member(field))
+        end = field.end
+        if asserts:
+            checks += _assertions(name, field)
+    body = "\n".join(f"    {member}" for member in members)
+    return "\n".join((f"struct {name} {{\n{body}\n}};", *checks))
+
+
+def _member_name(field: Field) -> str:
+    return f"{field.location.strip('_')}_{field.name}" if field.location else field.name
+
+
+def _member(field: Field) -> str:
+    name = _member_name(field)
+    if field.location:
+        return f"u{field.size * 8} {name};"
+    width, count = field.element_size, field.length
+    if width not in (1, 2, 4, 8):
+        width, count = 1, field.size
+    base = "char" if _is_text(field) else f"{'s' if field.signed else 'u'}{width * 8}"
+    brackets = "" if count is None else f"[{count}]"
+    # A 32-bit kernel aligns its u64 to 4 bytes; a BPF program would move such a member.
+    packed = " __attribute__((packed))" if field.offset % width else ""
+    return f"{base} {name}{brackets}{packed};"
+
+
+def _assertions(struct: str, field: Field) -> tuple[str, str]:
+    name = _member_name(field)
+    return (
+        f"_Static_assert(__builtin_offsetof(struct {struct}, {name}) == {field.offset}, "
+        f'"{name} at {field.offset}");',
+        f"_Static_assert(sizeof(((struct {struct} *)0)->{name}) == {field.size}, "
+        f'"{name} has {field.size}");',
+    )
+
+
+def layout_of(members: Iterable[tuple[str, str] | tuple[str, str, int]]) -> tuple[Field, ...]:
+    """Fields for C struct members ``(type, name)`` or ``(type, name, count)``, aligned as C does.
+
+    Each begins at the next multiple of its own type's size, as a compiler for 64-bit Linux lays
+    out a struct that is not packed. A type whose size is not known raises
+    :class:`~tracekit.errors.RecordError`.
+
+    >>> [(f.name, f.offset) for f in layout_of([("u64", "x"), ("u16", "y"), ("u32", "z")])]
+    [('x', 0), ('y', 8), ('z', 12)]
+    """
+    fields = []
+    end = 0
+    for member in members:
+        type_name, name = member[0], member[1]
+        count = member[2] if len(member) > 2 else None
+        width = type_width(type_name)
+        if width is None:
+            raise RecordError(
+                f"the size of the C type {type_name!r} is not known here",
+                "write it as u8, u16, u32, u64 or an array of one of them",
+            )
+        offset = -(-end // width) * width
+        size = width * (1 if count is None else count)
+        declaration = f"{type_name} {name}" + ("" if count is None else f"[{count}]")
+        fields.append(
+            Field(declaration, type_name, name, offset, size, type_is_signed(type_name), count)
+        )
+        end = offset + size
+    return tuple(fields)
