@@ -130,8 +130,8 @@ class Format:
         return find_holes(self)
 
     def c_struct(self, name: str = "", *, asserts: bool = False) -> str:
-        """A C struct of the record; see :func:`tracekit.tracepoints.layout.c_struct`."""
-        from tracekit.tracepoints.layout import c_struct
+        """A C struct of the record; see :func:`tracekit.tracepoints.cstruct.c_struct`."""
+        from tracekit.tracepoints.cstruct import c_struct
 
         return c_struct(self, name, asserts=asserts)
 
@@ -220,38 +220,54 @@ def parse_format(text: str, category: str = "", *, kernel: str | None = None) ->
         raise FormatError(
             "the text has no line 'print fmt:'", "pass the whole text of a file named 'format'"
         )
+    top, mark, body = head.partition("\nformat:")
+    if not mark:
+        raise FormatError(
+            "the text has no line 'format:'", "pass the whole text of a file named 'format'"
+        )
+    name, number = _parse_top(top)
+    # An empty line ends the common fields. Where it is missing, their prefix tells them.
+    first_line = top.count("\n") + 2
+    first, separated, second = body.partition("\n\n")
+    common = _parse_block(first, first_line)
+    if separated:
+        own = _parse_block(second, first_line + first.count("\n") + 2)
+    else:
+        common, own = _split_by_prefix(common)
+    if len({f.name for f in common + own}) != len(common) + len(own):
+        _refuse_duplicates(name, common + own)
+    return Format(category, name, number, common, own, print_fmt.strip(), kernel, text)
+
+
+def _parse_top(top: str) -> tuple[str, int | None]:
     name = ""
     number: int | None = None
-    groups: list[list[Field]] = [[]]
-    started = False
-    for line_number, line in enumerate(head.rstrip().split("\n"), 1):
-        if line.startswith("\tfield:") or line.lstrip().startswith("field"):
+    for line_number, line in enumerate(top.split("\n"), 1):
+        key, _, value = line.partition(":")
+        value = value.strip()
+        if key == "name" and value:
+            name = value
+        elif key == "ID" and value.isdecimal():
+            number = int(value)
+        elif line.strip():
+            raise FormatError("'name:' and 'ID:' are expected", line_number=line_number, line=line)
+    if not name:
+        raise FormatError("the text has no line 'name:'")
+    return name, number
+
+
+# The block of common fields is the same in all files of a kernel, and events of one class share
+# the other block.
+@lru_cache(maxsize=256)
+def _parse_block(block: str, first_line: int) -> tuple[Field, ...]:
+    fields = []
+    for line_number, line in enumerate(block.split("\n"), first_line):
+        if line and not line.isspace():
             try:
-                groups[-1].append(_parse_field(line))
+                fields.append(_parse_field(line))
             except ValueError as error:
                 raise FormatError(str(error), line_number=line_number, line=line) from None
-        elif not line.strip():
-            if started:
-                groups.append([])
-        elif line.startswith("name:"):
-            name = line[5:].strip()
-        elif line.startswith("ID:") and line[3:].strip().isdecimal():
-            number = int(line[3:])
-        elif line.rstrip() == "format:":
-            started = True
-        else:
-            raise FormatError(
-                "neither 'name:', 'ID:', 'format:' nor a field", line_number=line_number, line=line
-            )
-    if not name:
-        raise FormatError(
-            "the text has no line 'name:'", line_number=1, line=text.split("\n", 1)[0]
-        )
-    common, own = _split_groups(groups)
-    parsed = Format(category, name, number, common, own, print_fmt.strip(), kernel, text)
-    if len(parsed._by_name) != len(parsed):
-        _refuse_duplicates(parsed)
-    return parsed
+    return tuple(fields)
 
 
 _LINE = re.compile(
@@ -264,6 +280,8 @@ _LINE = re.compile(
 @lru_cache(maxsize=16384)
 def _parse_field(line: str) -> Field:
     match = _LINE.fullmatch(line)
+    if match is None and not line.lstrip().startswith("field"):
+        raise ValueError("a field is expected")
     if match is None:
         declaration, offset, size, sign = _parse_keys(line)
     else:
@@ -302,20 +320,18 @@ def _count_elements(type_name: str, dimensions: tuple[str, ...], size: int) -> i
     return size // width if size % width == 0 else size
 
 
-def _split_groups(groups: list[list[Field]]) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
-    # An empty line ends the common fields. Where it is missing, their prefix tells them.
-    if len(groups) > 1:
-        return tuple(groups[0]), tuple(f for group in groups[1:] for f in group)
-    only = groups[0]
-    count = next((i for i, f in enumerate(only) if not f.name.startswith("common_")), len(only))
-    return tuple(only[:count]), tuple(only[count:])
+def _split_by_prefix(
+    fields: tuple[Field, ...],
+) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
+    count = next((i for i, f in enumerate(fields) if not f.name.startswith("common_")), len(fields))
+    return fields[:count], fields[count:]
 
 
-def _refuse_duplicates(parsed: Format) -> None:
+def _refuse_duplicates(event: str, fields: tuple[Field, ...]) -> None:
     seen: set[str] = set()
-    for f in parsed.all_fields:
+    for f in fields:
         if f.name in seen:
-            raise FormatError(f"{parsed.full_name} has two fields named {f.name}")
+            raise FormatError(f"{event} has two fields named {f.name}")
         seen.add(f.name)
 
 

@@ -1,4 +1,4 @@
-"""Where the fields of a record lie: as a numpy dtype, as holes, as a C struct."""
+"""Where the fields of a record lie, and what its bytes are then: holes, a numpy dtype, values."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = (
     "Hole",
-    "c_struct",
     "decode",
     "dynamic_value",
     "find_holes",
+    "is_text",
     "layout_of",
     "record_dtype",
 )
@@ -88,7 +88,7 @@ def record_dtype(fields: Iterable[Field]) -> np.dtype[np.void]:
 
 def _numpy_type(field: Field) -> str | tuple[str, tuple[int, ...]]:
     if field.length is not None:
-        if _is_text(field):
+        if is_text(field):
             return f"S{field.size}"
         if field.element_size in (1, 2, 4, 8):
             kind = "i" if field.signed and not field.type.startswith("unsigned") else "u"
@@ -99,7 +99,8 @@ def _numpy_type(field: Field) -> str | tuple[str, tuple[int, ...]]:
     return "u1", (field.size,)
 
 
-def _is_text(field: Field) -> bool:
+def is_text(field: Field) -> bool:
+    """Whether the field is an array of char: text, which ends at a NUL or at the array's end."""
     return field.type in ("char", "const char") and field.size > 0
 
 
@@ -166,72 +167,6 @@ def dynamic_value(field: Field, record: bytes) -> bytes:
             "pass the whole record, with what lies behind its last field",
         )
     return bytes(record[start : start + length])
-
-
-def c_struct(fmt: Format, name: str = "", *, asserts: bool = False) -> str:
-    """A C struct whose members lie where the record's fields lie, for a BPF program.
-
-    Its types are bcc's (u8 to u64, s8 to s64, char arrays), its padding is written out, and
-    ``asserts`` adds one ``_Static_assert`` for each member's offset and size, so that a compiler
-    proves it. The first 8 bytes are one member: a BPF program may not read them (the kernel
-    keeps a pointer there: ``perf_trace_run_bpf_submit`` in kernel/events/core.c, Linux 6.12). A
-    ``__data_loc`` field is called ``data_loc_<name>``, as bcc's ``TP_DATA_LOC_READ`` expects.
-
-    >>> from tracekit.tracepoints.tracefs import read_format
-    >>> print(read_format("random:urandom_read", kernel="ubuntu-20.04_5.4").c_struct())
-    struct urandom_read_args {
-        u64 __unused__;
-        s32 got_bits;
-        s32 pool_left;
-        s32 input_left;
-    };
-    """
-    name = name or f"{fmt.name}_args"
-    members: list[str] = []
-    checks: list[str] = []
-    end = 0
-    for field in sorted(fmt.all_fields, key=lambda f: f.offset):
-        if field.offset < 8 and field in fmt.common_fields:
-            if not members:
-                members.append("u64 __unused__;")
-                end = 8
-            continue
-        if field.offset > end:
-            members.append(f"u8 __pad_{end}[{field.offset - end}];")
-        members.append(_member(field))
-        end = field.end
-        if asserts:
-            checks += _assertions(name, field)
-    body = "\n".join(f"    {member}" for member in members)
-    return "\n".join((f"struct {name} {{\n{body}\n}};", *checks))
-
-
-def _member_name(field: Field) -> str:
-    return f"{field.location.strip('_')}_{field.name}" if field.location else field.name
-
-
-def _member(field: Field) -> str:
-    name = _member_name(field)
-    if field.location:
-        return f"u{field.size * 8} {name};"
-    width, count = field.element_size, field.length
-    if width not in (1, 2, 4, 8):
-        width, count = 1, field.size
-    base = "char" if _is_text(field) else f"{'s' if field.signed else 'u'}{width * 8}"
-    brackets = "" if count is None else f"[{count}]"
-    # A 32-bit kernel aligns its u64 to 4 bytes; a BPF program would move such a member.
-    packed = " __attribute__((packed))" if field.offset % width else ""
-    return f"{base} {name}{brackets}{packed};"
-
-
-def _assertions(struct: str, field: Field) -> tuple[str, str]:
-    name = _member_name(field)
-    return (
-        f"_Static_assert(__builtin_offsetof(struct {struct}, {name}) == {field.offset}, "
-        f'"{name} at {field.offset}");',
-        f"_Static_assert(sizeof(((struct {struct} *)0)->{name}) == {field.size}, "
-        f'"{name} has {field.size}");',
-    )
 
 
 def layout_of(members: Iterable[tuple[str, str] | tuple[str, str, int]]) -> tuple[Field, ...]:

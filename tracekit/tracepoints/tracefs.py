@@ -23,6 +23,7 @@ _PREFERRED = "/sys/kernel/tracing"
 # These describe the records of ftrace's own tracers; the kernel lists them neither in
 # available_events nor lets a program be attached to them.
 _PSEUDO_CATEGORY = "ftrace"
+_NAME = re.compile(r"[\w.-]+:[\w.-]+")
 
 
 def find_tracefs(mounts: str | Path = "/proc/self/mounts") -> Path:
@@ -81,7 +82,7 @@ def categories(root: str | Path | None = None) -> tuple[str, ...]:
     >>> categories(catalogue_root("ubuntu-20.04_5.4"))
     ('random', 'tcp')
     """
-    return tuple(sorted(_folders(_place(root) / "events")))
+    return tuple(sorted(_folders(f"{_place(root)}/events")))
 
 
 def find_tracepoints(pattern: str = "*", root: str | Path | None = None) -> TracepointNames:
@@ -124,18 +125,20 @@ def read_format(name: str, *, kernel: str | None = None, root: str | Path | None
     """
     if kernel is not None and root is not None:
         raise TypeError("read_format takes a kernel of the catalogue or a root, not both")
-    place = _place(root) if kernel is None else catalogue_root(kernel)
-    where = _where(root) if kernel is None else f"the catalogue's {kernel}"
+    place = _place(root) if kernel is None else str(catalogue_root(kernel))
     category, _, event = name.partition(":")
-    if not re.fullmatch(r"[^:/\s]+:[^:/\s]+", name) or {category, event} & {".", ".."}:
-        where = f"{where}: a name is CATEGORY:EVENT, such as tcp:tcp_probe"
-        raise UnknownTracepoint(name, where=where, nearest=nearest_names(name, _all_names(place)))
+    if not _NAME.fullmatch(name) or {category, event} & {".", ".."}:
+        raise UnknownTracepoint(
+            name,
+            where=f"{_where(root, kernel)}: a name is CATEGORY:EVENT, such as tcp:tcp_probe",
+            nearest=nearest_names(name, _all_names(place)),
+        )
     try:
-        text = _read(os.path.join(place, "events", category, event, "format"))
+        text = _read(f"{place}/events/{category}/{event}/format")
     except (FileNotFoundError, NotADirectoryError):
         raise UnknownTracepoint(
             name,
-            where=where,
+            where=_where(root, kernel),
             nearest=nearest_names(name, _all_names(place)),
             kernels=kernels_with(name),
         ) from None
@@ -147,8 +150,8 @@ def read_format(name: str, *, kernel: str | None = None, root: str | Path | None
     return parse_format(text, category, kernel=kernel)
 
 
-def _place(root: str | Path | None) -> Path:
-    return find_tracefs() if root is None else Path(root)
+def _place(root: str | Path | None) -> str:
+    return str(find_tracefs()) if root is None else os.fspath(root)
 
 
 def _read(path: str) -> str:
@@ -161,14 +164,16 @@ def _read(path: str) -> str:
             parts.append(part)
     finally:
         os.close(descriptor)
-    return b"".join(parts).decode()
+    return b"".join(parts).decode(errors="replace")
 
 
-def _where(root: str | Path | None) -> str:
+def _where(root: str | Path | None, kernel: str | None = None) -> str:
+    if kernel is not None:
+        return f"the catalogue's {kernel}"
     return f"Linux {os.uname().release}" if root is None else f"the folder {root}"
 
 
-def _folders(place: Path) -> list[str]:
+def _folders(place: str) -> list[str]:
     try:
         with os.scandir(place) as entries:
             return [entry.name for entry in entries if entry.is_dir()]
@@ -182,13 +187,13 @@ def _folders(place: Path) -> list[str]:
         ) from None
 
 
-def _all_names(place: Path, pattern: str = "*") -> Iterator[str]:
+def _all_names(place: str, pattern: str = "*") -> Iterator[str]:
     if ":" not in pattern and pattern != "*":
         pattern = f"*:{pattern}" if "*" in pattern else f"{pattern}:*"
     wanted = pattern.partition(":")[0] if pattern != "*" else "*"
-    for category in _folders(place / "events"):
+    for category in _folders(f"{place}/events"):
         if fnmatchcase(category, wanted):
-            for event in _folders(place / "events" / category):
+            for event in _folders(f"{place}/events/{category}"):
                 name = f"{category}:{event}"
                 if fnmatchcase(name, pattern):
                     yield name
