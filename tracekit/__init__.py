@@ -15,6 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tracekit.capture.events import Events as Events
+    from tracekit.capture.probe import Probe as Probe
+    from tracekit.capture.registry import open_probes as open_probes
+    from tracekit.lesson.source import show_diff as show_diff
+    from tracekit.lesson.source import show_source as show_source
     from tracekit.tracepoints.catalogue import kernels as kernels
     from tracekit.tracepoints.format import Field as Field
     from tracekit.tracepoints.format import Format as Format
@@ -29,6 +34,11 @@ if TYPE_CHECKING:
 
 # public name -> the module it lives in
 _HOME = {
+    "Events": "tracekit.capture.events",
+    "Probe": "tracekit.capture.probe",
+    "open_probes": "tracekit.capture.registry",
+    "show_diff": "tracekit.lesson.source",
+    "show_source": "tracekit.lesson.source",
     "Field": "tracekit.tracepoints.format",
     "Format": "tracekit.tracepoints.format",
     "categories": "tracekit.tracepoints.tracefs",

@@ -1,10 +1,10 @@
 """What can go wrong, as types: every message says the fact, then the next step.
 
->>> raise TracefsUnavailable("tracefs is not mounted", "sudo mount -t tracefs tracefs /sys/kernel/tracing")
+>>> raise TracefsUnavailable("tracefs is not mounted", "python3 -m tracekit setup")
 Traceback (most recent call last):
 ...
 tracekit.errors.TracefsUnavailable: tracefs is not mounted
-  next: sudo mount -t tracefs tracefs /sys/kernel/tracing
+  next: python3 -m tracekit setup
 """
 
 from __future__ import annotations
@@ -47,9 +47,11 @@ class TracekitError(Exception):
 
 
 class FormatError(TracekitError, ValueError):
-    """A format file's text that does not parse; ``line_number`` counts from 1, ``line`` is its text."""
+    """A format file's text that does not parse, at ``line_number`` (from 1), which is ``line``."""
 
-    def __init__(self, fact: str, next_step: str = "", *, line_number: int = 0, line: str = "") -> None:
+    def __init__(
+        self, fact: str, next_step: str = "", *, line_number: int = 0, line: str = ""
+    ) -> None:
         self.line_number = line_number
         self.line = line
         if line_number:

@@ -1,0 +1,1 @@
+"""Getting events out of the kernel: a probe, its child process, and the records it sends."""

@@ -1,0 +1,210 @@
+"""Events: records as one numpy structured array, together with where they came from.
+
+>>> import numpy as np
+>>> records = np.array([(2, b"ping"), (1, b"curl")], [("ts", "u8"), ("comm", "S16")])
+>>> events = Events(records, Origin("getrandom", "6.18.44", "live"), Counts(2, 2, 0))
+>>> events
+2 events · getrandom · live · Linux 6.18.44 · 0 dropped
+ ts  comm
+  2  ping
+  1  curl
+>>> events["comm"].tolist(), len(events[events["ts"] > 1])
+([b'ping', b'curl'], 1)
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ("Counts", "Events", "Origin")
+
+_ROWS_SHOWN = 10
+_BYTES_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where events come from: the probe's name, the kernel's release, ``live`` or ``recorded``."""
+
+    name: str
+    kernel: str
+    mode: str
+
+    def __str__(self) -> str:
+        how = "live ·" if self.mode == "live" else "recorded on"
+        return f"{self.name} · {how} Linux {self.kernel}"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many events there were; ``None`` where nobody counted.
+
+    ``seen``: the program ran; ``sent``: it put a record in its buffer; ``dropped``: the buffer was
+    full, or the reader too late. A program counts them itself with ``count(SEEN)`` and so on, see
+    ``bpf/counters.h``; bcc and the kernel report losses of perf buffers and of ``trace_pipe``.
+    """
+
+    seen: int | None = None
+    sent: int | None = None
+    dropped: int | None = None
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(_combine(a, b, 1) for a, b in zip(self._all(), other._all(), strict=True)))
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(*(_combine(a, b, -1) for a, b in zip(self._all(), other._all(), strict=True)))
+
+    def _all(self) -> tuple[int | None, int | None, int | None]:
+        return self.seen, self.sent, self.dropped
+
+
+def _combine(a: int | None, b: int | None, sign: int) -> int | None:
+    if b is None:
+        return a
+    return (a or 0) + sign * b
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Events:
+    """A bounded batch of records, ordered by time.
+
+    ``records`` is a structured array of shape (n,); a field's name gives its column, a slice, mask
+    or list of positions gives fewer events of the same origin. Field names, dtypes and units are
+    those of the program's struct.
+    """
+
+    records: NDArray[Any]
+    origin: Origin
+    counts: Counts = Counts()
+
+    @property
+    def dropped(self) -> int | None:
+        """How many events were lost before they could be read; None where nobody counted."""
+        return self.counts.dropped
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The records' structured dtype."""
+        return self.records.dtype
+
+    @overload
+    def __getitem__(self, key: str) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, key: slice | NDArray[Any] | list[int]) -> Events: ...
+    @overload
+    def __getitem__(self, key: int) -> np.void: ...
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            if key not in (self.records.dtype.names or ()):
+                known = ", ".join(self.records.dtype.names or ())
+                raise KeyError(f"no field {key!r}; the fields are {known}")
+            return self.records[key]
+        chosen = self.records[key]
+        return replace(self, records=chosen) if isinstance(chosen, np.ndarray) else chosen
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[np.void]:
+        return iter(self.records)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.records, dtype=dtype, copy=bool(copy))
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The records as a pandas DataFrame; arrays of bytes become one column of bytes objects.
+
+        :raises ImportError: pandas is not installed.
+        """
+        import pandas
+
+        return pandas.DataFrame(
+            {
+                name: column if column.ndim == 1 else [bytes(row) for row in column]
+                for name in self.records.dtype.names or ()
+                for column in [self.records[name]]
+            }
+        )
+
+    # showing ------------------------------------------------------------------------------
+
+    def _summary(self) -> str:
+        noun = "event" if len(self) == 1 else "events"
+        dropped = "drops not counted" if self.dropped is None else f"{self.dropped:,} dropped"
+        return f"{len(self):,} {noun} · {self.origin} · {dropped}"
+
+    def _rows(self) -> tuple[list[str], list[list[str]], int]:
+        names = list(self.records.dtype.names or ())
+        shown = self.records[:_ROWS_SHOWN]
+        rows = [[show_value(record[name]) for name in names] for record in shown]
+        return names, rows, len(self) - len(rows)
+
+    def __repr__(self) -> str:
+        names, rows, hidden = self._rows()
+        lines = [self._summary()]
+        if rows:
+            # A terminal is 80 columns wide; what does not fit is named instead of wrapped.
+            kept, left_out = _fit(names, rows, 80)
+            lines += _text_table([names[i] for i in kept], [[row[i] for i in kept] for row in rows])
+            if left_out:
+                lines.append(" also: " + ", ".join(left_out))
+        if hidden:
+            lines.append(f" and {hidden:,} more")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        names, rows, hidden = self._rows()
+        cell: Callable[[str, str], str] = lambda tag, text: f"<{tag}>{html.escape(text)}</{tag}>"  # noqa: E731
+        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
+        body = "".join(
+            "<tr>" + "".join(cell("td", value) for value in row) + "</tr>" for row in rows
+        )
+        more = f"<p>and {hidden:,} more</p>" if hidden else ""
+        return (
+            '<div style="overflow-x:auto"><table>'
+            f'<caption style="text-align:left">{html.escape(self._summary())}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}</div>"
+        )
+
+
+def show_value(value: Any) -> str:
+    """One value of a record as short text: text for ``char`` arrays, hexadecimal for bytes."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, np.ndarray):
+        if value.dtype == np.uint8:
+            text = value.ravel()[:_BYTES_SHOWN].tobytes().hex(" ")
+            return text + (" …" if value.size > _BYTES_SHOWN else "")
+        return str(value.tolist())
+    return str(value)
+
+
+def _fit(
+    names: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[list[int], list[str]]:
+    kept: list[int] = []
+    used = 0
+    for index, name in enumerate(names):
+        column = max(len(name), *(len(row[index]) for row in rows)) + 2
+        if kept and used + column > width:
+            return kept, list(names[index:])
+        kept.append(index)
+        used += column
+    return kept, []
+
+
+def _text_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(names, *rows, strict=True)]
+    return [
+        " " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in (names, *rows)
+    ]

@@ -1,0 +1,55 @@
+"""Which probes are open in this process: running a cell again replaces what it made before."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracekit.capture.probe import Probe
+
+__all__ = ("close_all", "open_probes", "register")
+
+_probes: weakref.WeakSet[Probe] = weakref.WeakSet()
+
+
+def register(probe: Probe) -> None:
+    """Remember an open probe."""
+    _probes.add(probe)
+
+
+def open_probes() -> tuple[Probe, ...]:
+    """The probes that are open in this process, oldest first."""
+    return tuple(sorted((p for p in _probes if not p.closed), key=lambda probe: probe.opened))
+
+
+def close_all() -> None:
+    """Close every probe of this process."""
+    for probe in open_probes():
+        probe.close()
+
+
+def close_replaced(name: str, cell: tuple[str, int] | None) -> None:
+    """Close what a new probe of this name, made in this cell, takes the place of.
+
+    That is a probe of the same name, and every probe that an earlier run of the same cell made.
+    """
+    for probe in open_probes():
+        earlier_run = cell and probe.cell and probe.cell[0] == cell[0] and probe.cell[1] != cell[1]
+        if probe.name == name or earlier_run:
+            probe.close()
+
+
+def running_cell() -> tuple[str, int] | None:
+    """The notebook cell that runs now and the count of its execution; None outside a notebook.
+
+    JupyterLab and VS Code send the cell's id with each request to run it.
+    """
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    shell: Any = get_ipython()
+    parent: Any = getattr(shell, "get_parent", dict)() or {}
+    cell = parent.get("metadata", {}).get("cellId")
+    return (cell, shell.execution_count) if cell else None
