@@ -20,10 +20,20 @@ if TYPE_CHECKING:
     from tracekit.capture.registry import open_probes as open_probes
     from tracekit.lesson.source import show_diff as show_diff
     from tracekit.lesson.source import show_source as show_source
+    from tracekit.tracepoints.btf import event_struct as event_struct
+    from tracekit.tracepoints.catalogue import catalogue_root as catalogue_root
     from tracekit.tracepoints.catalogue import kernels as kernels
+    from tracekit.tracepoints.comparison import compare as compare
     from tracekit.tracepoints.format import Field as Field
     from tracekit.tracepoints.format import Format as Format
     from tracekit.tracepoints.format import parse_format as parse_format
+    from tracekit.tracepoints.layout import decode as decode
+    from tracekit.tracepoints.layout import dynamic_value as dynamic_value
+    from tracekit.tracepoints.layout import layout_of as layout_of
+    from tracekit.tracepoints.sockaddr import SocketAddress as SocketAddress
+    from tracekit.tracepoints.sockaddr import decode_sockaddr as decode_sockaddr
+    from tracekit.tracepoints.sockaddr import decode_sockaddr_column as decode_sockaddr_column
+    from tracekit.tracepoints.tplist import tplist as tplist
     from tracekit.tracepoints.tracefs import categories as categories
     from tracekit.tracepoints.tracefs import find_tracefs as find_tracefs
     from tracekit.tracepoints.tracefs import find_tracepoints as find_tracepoints
@@ -41,12 +51,22 @@ _HOME = {
     "show_source": "tracekit.lesson.source",
     "Field": "tracekit.tracepoints.format",
     "Format": "tracekit.tracepoints.format",
+    "SocketAddress": "tracekit.tracepoints.sockaddr",
+    "catalogue_root": "tracekit.tracepoints.catalogue",
     "categories": "tracekit.tracepoints.tracefs",
+    "compare": "tracekit.tracepoints.comparison",
+    "decode": "tracekit.tracepoints.layout",
+    "decode_sockaddr": "tracekit.tracepoints.sockaddr",
+    "decode_sockaddr_column": "tracekit.tracepoints.sockaddr",
+    "dynamic_value": "tracekit.tracepoints.layout",
+    "event_struct": "tracekit.tracepoints.btf",
     "find_tracefs": "tracekit.tracepoints.tracefs",
     "find_tracepoints": "tracekit.tracepoints.tracefs",
     "kernels": "tracekit.tracepoints.catalogue",
+    "layout_of": "tracekit.tracepoints.layout",
     "parse_format": "tracekit.tracepoints.format",
     "read_format": "tracekit.tracepoints.tracefs",
+    "tplist": "tracekit.tracepoints.tplist",
     "Transfer": "tracekit.traffic.tcp",
     "exchange": "tracekit.traffic.tcp",
     "transfer": "tracekit.traffic.tcp",
