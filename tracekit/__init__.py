@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tracekit.capture.events import Events as Events
     from tracekit.capture.probe import Probe as Probe
     from tracekit.capture.registry import open_probes as open_probes
+    from tracekit.capture.watch import watch as watch
     from tracekit.lesson.source import show_diff as show_diff
     from tracekit.lesson.source import show_source as show_source
     from tracekit.tracepoints.btf import event_struct as event_struct
@@ -47,6 +48,7 @@ _HOME = {
     "Events": "tracekit.capture.events",
     "Probe": "tracekit.capture.probe",
     "open_probes": "tracekit.capture.registry",
+    "watch": "tracekit.capture.watch",
     "show_diff": "tracekit.lesson.source",
     "show_source": "tracekit.lesson.source",
     "Field": "tracekit.tracepoints.format",

@@ -29,7 +29,7 @@ __all__ = ("PROGRAMS", "Probe")
 PROGRAMS = Path(__file__).resolve().parents[2] / "bpf"
 
 _POLL = 0.01  # seconds between two looks at the buffers while read() waits
-_TIME_FIELDS = ("ts", "time")
+_TIME_FIELDS = ("ts", "common_ts")
 _opened = itertools.count()
 
 
@@ -180,6 +180,12 @@ class Probe:
             seen, sent, dropped = (int(value) for value in self._loaded.counters[:3])
             return Counts(seen, sent, dropped + self._lost)
         return Counts(dropped=self._lost if self._loaded.counts_losses else None)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the columns its events have."""
+        dtype = self._loaded.dtype
+        return (dtype if dtype is not None else printk_dtype(1)).names or ()
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:

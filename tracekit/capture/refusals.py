@@ -66,5 +66,10 @@ def _attach_error(output: str, tracepoint: str) -> AttachError:
         return AttachError(
             f"this function is attached to {tracepoint} already", "attach each function once"
         )
+    if tracepoint.startswith("ftrace:"):
+        return AttachError(
+            f"{tracepoint} is written by ftrace itself: nothing can be attached to it",
+            "choose a tracepoint of another category",
+        )
     said = output.strip().splitlines()[-1:] or ["it gave no reason"]
     return AttachError(f"the kernel refused to attach to {tracepoint}: {said[0]}")
