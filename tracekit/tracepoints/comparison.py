@@ -201,8 +201,10 @@ def _as_fields(
 
 def _read(ours: Field, kernels: Format) -> Reading:
     pieces = tuple(_pieces(ours, kernels))
-    if ours.name in kernels:
-        named = kernels[ours.name]
+    namesakes = [field for field in kernels if field.name == ours.name]
+    if namesakes:
+        alike = [field for field in namesakes if field.location == ours.location]
+        named = (alike or namesakes)[0]
         if (ours.offset, ours.size) != (named.offset, named.size):
             return Reading(ours, pieces, "wrong")
         return Reading(ours, pieces, "same", "" if ours.signed == named.signed else "sign differs")

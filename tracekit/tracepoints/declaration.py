@@ -64,6 +64,8 @@ def parse_declaration(text: str) -> Declaration:
     Declaration(type='char', name='filename', dimensions=(), location='__data_loc')
     """
     plain = _without_attributes(text).strip()
+    if ":" in plain:  # a bit field, which no record has: "type_len : 5 bits" in header_event
+        raise ValueError("a type and a name are expected, and no bits")
     location = _LOCATION.match(plain)
     if location:
         parts = _DYNAMIC.fullmatch(plain, location.end())

@@ -8,7 +8,7 @@ category *system*.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tracekit.tracepoints.layout import Hole
 
-__all__ = ("Field", "Format", "parse_format")
+__all__ = ("Field", "Format", "parse_format", "unique_names")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -137,7 +137,7 @@ class Format:
 
     @cached_property
     def _by_name(self) -> dict[str, Field]:
-        return {f.name: f for f in self.all_fields}
+        return dict(zip(unique_names(self.all_fields), self.all_fields, strict=True))
 
     def __getitem__(self, name: str) -> Field:
         try:
@@ -239,6 +239,24 @@ def parse_format(text: str, category: str = "", *, kernel: str | None = None) ->
     return Format(category, name, number, common, own, print_fmt.strip(), kernel, text)
 
 
+def unique_names(fields: Iterable[Field]) -> tuple[str, ...]:
+    """The fields' names; where a value and its ``__data_loc`` share one, the latter is longer.
+
+    The longer name, ``__data_loc_<name>``, is that of the member in the kernel's own struct.
+    Linux 5.10 has an event with such a pair: the ``type`` of ``regmap:regcache_sync``.
+
+    >>> both = [Field("__data_loc char[] type", "char", "type", 8, 4, True, None, "__data_loc"),
+    ...         Field("int type", "int", "type", 12, 4, True)]
+    >>> unique_names(both), unique_names(both[:1])
+    (('__data_loc_type', 'type'), ('type',))
+    """
+    listed = tuple(fields)
+    values = {f.name for f in listed if not f.location}
+    return tuple(
+        f"{f.location}_{f.name}" if f.location and f.name in values else f.name for f in listed
+    )
+
+
 def _parse_top(top: str) -> tuple[str, int | None]:
     name = ""
     number: int | None = None
@@ -329,10 +347,10 @@ def _split_by_prefix(
 
 def _refuse_duplicates(event: str, fields: tuple[Field, ...]) -> None:
     seen: set[str] = set()
-    for f in fields:
-        if f.name in seen:
-            raise FormatError(f"{event} has two fields named {f.name}")
-        seen.add(f.name)
+    for name in unique_names(fields):
+        if name in seen:
+            raise FormatError(f"{event} has two fields named {name}")
+        seen.add(name)
 
 
 # The document's own example, for the doctests: early Linux 5.4 (it is gone since 5.18).

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tracekit.errors import RecordError
 from tracekit.tracepoints.declaration import type_is_signed, type_width
-from tracekit.tracepoints.format import Field, Format
+from tracekit.tracepoints.format import Field, Format, unique_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,7 @@ def record_dtype(fields: Iterable[Field]) -> np.dtype[np.void]:
     listed = tuple(fields)
     return np.dtype(
         {
-            "names": [f.name for f in listed],
+            "names": list(unique_names(listed)),
             "formats": [_numpy_type(f) for f in listed],
             "offsets": [f.offset for f in listed],
             "itemsize": max((f.end for f in listed), default=0),
