@@ -23,7 +23,7 @@ from tracekit.host.interpreters import find_bcc_python
 from tracekit.host.rights import may_load_programs, sudo_asks_nothing
 from tracekit.tracepoints.tracefs import find_tracefs, read_format
 
-__all__ = ("Loaded", "check_tracepoint", "load", "start_worker")
+__all__ = ("Loaded", "check_tracepoint", "compiler_options", "load", "start_worker")
 
 _PERF_EVENT_ARRAY, _RINGBUF = 4, 27  # enum bpf_map_type, include/uapi/linux/bpf.h
 
@@ -79,6 +79,18 @@ def start_worker() -> WorkerProcess:
     raise not_permitted()
 
 
+def compiler_options(program: Program) -> dict[str, Any]:
+    """What a request to compile must say beside the text.
+
+    :raises RequirementMissing: there are no kernel headers bcc could use.
+    """
+    headers = find_headers()
+    return {
+        "cflags": program.flags,
+        "kernel_source": str(headers.path) if headers is not None else "",
+    }
+
+
 def load(worker: WorkerProcess, program: Program, *, perf_pages: int) -> Loaded:
     """Compile a program in ``worker``, open its readers, then load and attach it.
 
@@ -87,11 +99,7 @@ def load(worker: WorkerProcess, program: Program, *, perf_pages: int) -> Loaded:
     WorkerDied:
         see :meth:`tracekit.capture.probe.Probe.from_file`.
     """
-    headers = find_headers()
-    options: dict[str, Any] = {
-        "cflags": program.flags,
-        "kernel_source": str(headers.path) if headers is not None else "",
-    }
+    options = compiler_options(program)
     try:
         compiled = worker.request("compile", text=program.compiled_text, **options)
     except WorkerDied as death:

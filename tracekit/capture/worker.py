@@ -158,13 +158,15 @@ class Worker:
         # a first compile clears what an earlier one of this worker made
         if self.program is not None:
             self.program.cleanup()
-        if request["kernel_source"]:
-            os.environ["BCC_KERNEL_SOURCE"] = request["kernel_source"]
-        self.program = Program(text=request["text"].encode(), cflags=request["cflags"])
+        use_headers(request)
+        self.program = Program(
+            text=request["text"].encode(), cflags=request["cflags"], debug=request.get("debug", 0)
+        )
         return {"tables": tables(self.program), "functions": functions(self.program)}, [], b""
 
     def describe(self, request: dict[str, Any]) -> Answer:
         """Compile another text and tell how clang laid out the leaf of one of its tables."""
+        use_headers(request)
         other = Program(text=request["text"].encode(), cflags=request["cflags"])
         try:
             for table in tables(other):
@@ -264,6 +266,12 @@ class Worker:
         """Give back what outlives a process: a tracefs instance does."""
         if self.printk is not None:
             self.printk.close()
+
+
+def use_headers(request: dict[str, Any]) -> None:
+    """Tell libbcc, which reads the environment, where the kernel headers are."""
+    if request["kernel_source"]:
+        os.environ["BCC_KERNEL_SOURCE"] = request["kernel_source"]
 
 
 def tables(program: Program) -> list[dict[str, Any]]:
