@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tracekit.capture.probe import Probe as Probe
     from tracekit.capture.registry import open_probes as open_probes
     from tracekit.capture.watch import watch as watch
+    from tracekit.lesson.machine import describe_machine as describe_machine
     from tracekit.lesson.source import show_diff as show_diff
     from tracekit.lesson.source import show_source as show_source
     from tracekit.tracepoints.btf import event_struct as event_struct
@@ -49,6 +50,7 @@ _HOME = {
     "Probe": "tracekit.capture.probe",
     "open_probes": "tracekit.capture.registry",
     "watch": "tracekit.capture.watch",
+    "describe_machine": "tracekit.lesson.machine",
     "show_diff": "tracekit.lesson.source",
     "show_source": "tracekit.lesson.source",
     "Field": "tracekit.tracepoints.format",
