@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from tracekit.capture.events import Events as Events
     from tracekit.capture.probe import Probe as Probe
     from tracekit.capture.registry import open_probes as open_probes
+    from tracekit.capture.struct_layout import generated_struct as generated_struct
+    from tracekit.capture.struct_layout import lay_out_struct as lay_out_struct
     from tracekit.capture.watch import watch as watch
+    from tracekit.lesson.lens import lens as lens
     from tracekit.lesson.machine import describe_machine as describe_machine
     from tracekit.lesson.source import show_diff as show_diff
     from tracekit.lesson.source import show_source as show_source
@@ -49,6 +52,9 @@ _HOME = {
     "Events": "tracekit.capture.events",
     "Probe": "tracekit.capture.probe",
     "open_probes": "tracekit.capture.registry",
+    "generated_struct": "tracekit.capture.struct_layout",
+    "lay_out_struct": "tracekit.capture.struct_layout",
+    "lens": "tracekit.lesson.lens",
     "watch": "tracekit.capture.watch",
     "describe_machine": "tracekit.lesson.machine",
     "show_diff": "tracekit.lesson.source",

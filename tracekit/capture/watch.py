@@ -20,7 +20,9 @@ _DYNAMIC = 64  # bytes kept of each dynamic value
 _OURS = ("common_ts", "common_pid", "common_comm")
 
 
-def watch(name: str, *, seconds: float = 1.0, count: int | None = None) -> Events:
+def watch(
+    name: str, *, seconds: float = 1.0, count: int | None = None, raw: bool = False
+) -> Events:
     """Collect the events of one tracepoint for a time, with no C at all.
 
     The columns are ``common_ts`` (ns since boot), ``common_pid`` and ``common_comm`` (the thread
@@ -30,6 +32,8 @@ def watch(name: str, *, seconds: float = 1.0, count: int | None = None) -> Event
     :param name: ``category:event``.
     :param seconds: how long to collect.
     :param count: stop earlier, when there are so many events.
+    :param raw: give the records undecoded, in a column ``record`` of bytes, shape (n, size). The
+        first 8 bytes are zero: a program may not read them.
     :raises UnknownTracepoint: this kernel has no such tracepoint.
     :raises AttachError: it can't be attached, like all of ``ftrace:*``.
     :raises TracekitError: what :meth:`tracekit.capture.probe.Probe.from_file` raises.
@@ -40,7 +44,7 @@ def watch(name: str, *, seconds: float = 1.0, count: int | None = None) -> Event
     with Probe.from_file("watch.c", defines={"RECORD_SIZE": size}, name=f"watch {name}") as probe:
         probe.attach_tracepoint(name, "watch")
         events = probe.read(seconds=seconds, count=count)
-    return replace(events, records=decode_watched(fmt, events.records))
+    return events if raw else replace(events, records=decode_watched(fmt, events.records))
 
 
 def decode_watched(fmt: Format, watched: NDArray[Any]) -> NDArray[Any]:
