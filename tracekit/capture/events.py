@@ -5,22 +5,25 @@
 >>> events = Events(records, Origin("getrandom", "6.18.44", "live"), Counts(2, 2, 0))
 >>> events
 2 events · getrandom · live · Linux 6.18.44 · 0 dropped
- ts  comm
-  2  ping
-  1  curl
+ts  comm
+ 2  ping
+ 1  curl
 >>> events["comm"].tolist(), len(events[events["ts"] > 1])
 ([b'ping', b'curl'], 1)
 """
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tracekit.tracepoints.table import Row, html_table, text_table
 
 if TYPE_CHECKING:
     import pandas
@@ -153,27 +156,22 @@ class Events:
         lines = [self._summary()]
         if rows:
             # A terminal is 80 columns wide; what does not fit is named instead of wrapped.
-            kept, left_out = _fit(names, rows, 80)
-            lines += _text_table([names[i] for i in kept], [[row[i] for i in kept] for row in rows])
-            if left_out:
-                lines.append(" also: " + ", ".join(left_out))
+            shown = _columns_that_fit(names, rows, 80)
+            cells = [Row(tuple(row[:shown])) for row in rows]
+            lines.append(text_table(names[:shown], cells, right=range(shown)))
+            if names[shown:]:
+                lines += wrap("also: " + ", ".join(names[shown:]), 80)
         if hidden:
-            lines.append(f" and {hidden:,} more")
+            lines.append(f"and {hidden:,} more")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         names, rows, hidden = self._rows()
-        cell: Callable[[str, str], str] = lambda tag, text: f"<{tag}>{html.escape(text)}</{tag}>"  # noqa: E731
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
-        body = "".join(
-            "<tr>" + "".join(cell("td", value) for value in row) + "</tr>" for row in rows
+        table = html_table(
+            self._summary(), names, [Row(tuple(row)) for row in rows], right=range(len(names))
         )
         more = f"<p>and {hidden:,} more</p>" if hidden else ""
-        return (
-            '<div style="overflow-x:auto"><table>'
-            f'<caption style="text-align:left">{html.escape(self._summary())}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}</div>"
-        )
+        return f'<div style="overflow-x:auto">{table}{more}</div>'
 
 
 def show_value(value: Any) -> str:
@@ -188,23 +186,8 @@ def show_value(value: Any) -> str:
     return str(value)
 
 
-def _fit(
-    names: Sequence[str], rows: Sequence[Sequence[str]], width: int
-) -> tuple[list[int], list[str]]:
-    kept: list[int] = []
-    used = 0
-    for index, name in enumerate(names):
-        column = max(len(name), *(len(row[index]) for row in rows)) + 2
-        if kept and used + column > width:
-            return kept, list(names[index:])
-        kept.append(index)
-        used += column
-    return kept, []
-
-
-def _text_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(names, *rows, strict=True)]
-    return [
-        " " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in (names, *rows)
-    ]
+def _columns_that_fit(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> int:
+    """How many columns go side by side, with two blanks between them; at least one."""
+    columns = zip(names, *rows, strict=True)
+    ends = accumulate(max(map(len, column)) + 2 for column in columns)
+    return max(sum(end - 2 <= width for end in ends), 1)
