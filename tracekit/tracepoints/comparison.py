@@ -123,11 +123,11 @@ class Comparison:
         ]
 
     @property
-    def _summary(self) -> str:
+    def _summary(self) -> list[str]:
         facts = [f"{len(self.wrong)} of {len(self)} read other bytes than their name says"]
         if self.missing:
             facts.append(f"ours has no {', '.join(self.missing)}")
-        return "; ".join(facts)
+        return facts
 
     def __repr__(self) -> str:
         lines = []
@@ -137,11 +137,12 @@ class Comparison:
             lines.append(Row((name, offset, size, first, verdict)))
             lines += [Row(("", "", "", line, "")) for line in rest]
         table = text_table(_COLUMNS, lines, right=_NUMBERS)
-        return "\n".join((self._title, table, *wrap(self._summary, 80)))
+        summary = (line for fact in self._summary for line in wrap(fact, 80))
+        return "\n".join((self._title, table, *summary))
 
     def _repr_html_(self) -> str:
         table = html_table(self._title, _COLUMNS, self._rows, right=_NUMBERS)
-        return f"{table}<p>{self._summary}</p>"
+        return table + "".join(f"<p>{fact}</p>" for fact in self._summary)
 
 
 _COLUMNS = ("ours", "offset", "size", "reads", "verdict")
@@ -170,7 +171,8 @@ def compare(
     ours        offset  size  reads           verdict
     __unused__       0     8  8 common bytes  filler
     got_bits         8     4  got_bits        same; sign differs
-    0 of 2 read other bytes than their name says; ours has no pool_left, input_left
+    0 of 2 read other bytes than their name says
+    ours has no pool_left, input_left
     """
     if isinstance(ours, Format):
         title, fields = _title(ours), ours.all_fields

@@ -59,7 +59,8 @@ def _member(field: Field) -> str:
         width, count = 1, field.size
     base = "char" if is_text(field) else f"{'s' if field.signed else 'u'}{width * 8}"
     brackets = "" if count is None else f"[{count}]"
-    # A 32-bit kernel aligns its u64 to 4 bytes; a BPF program would move such a member.
+    # A 32-bit kernel aligns its u64 to 4 bytes, and a kernel can pack a struct of its own (6.1-rt:
+    # ftrace:funcgraph_entry); a BPF program would move such a member.
     packed = " __attribute__((packed))" if field.offset % width else ""
     return f"{base} {name}{brackets}{packed};"
 

@@ -91,8 +91,7 @@ def _numpy_type(field: Field) -> str | tuple[str, tuple[int, ...]]:
         if is_text(field):
             return f"S{field.size}"
         if field.element_size in (1, 2, 4, 8):
-            kind = "i" if field.signed and not field.type.startswith("unsigned") else "u"
-            return f"{kind}{field.element_size}", (field.length,)
+            return f"{'i' if field.signed else 'u'}{field.element_size}", (field.length,)
         return "u1", (field.size,)
     if field.size in (1, 2, 4, 8):
         return f"{'i' if field.signed and not field.location else 'u'}{field.size}"
