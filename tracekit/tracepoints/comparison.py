@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from textwrap import wrap
 
-from tracekit.tracepoints.format import Field, Format
+from tracekit.tracepoints.field import Field
+from tracekit.tracepoints.format import Format
 from tracekit.tracepoints.layout import layout_of
 from tracekit.tracepoints.table import Row, html_table, text_table
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tracekit.tracepoints.format import Field, Format
+from tracekit.tracepoints.field import Field
+from tracekit.tracepoints.format import Format
 from tracekit.tracepoints.layout import is_text
 
 __all__ = ("c_struct",)

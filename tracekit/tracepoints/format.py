@@ -7,16 +7,14 @@ category *system*.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
-from math import prod
 from typing import TYPE_CHECKING
 
 from tracekit.errors import FormatError, UnknownField
-from tracekit.tracepoints.declaration import parse_declaration, type_is_signed, type_width
+from tracekit.tracepoints.field import Field, parse_field, unique_names
 from tracekit.tracepoints.table import Row, html_table, text_table
 
 if TYPE_CHECKING:
@@ -24,49 +22,7 @@ if TYPE_CHECKING:
 
     from tracekit.tracepoints.layout import Hole
 
-__all__ = ("Field", "Format", "parse_format", "unique_names")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Field:
-    """One field of a record, as one line of the format file describes it.
-
-    ``declaration`` is the line's C declaration, ``type`` and ``name`` its parts (without brackets
-    and attributes). ``offset`` and ``size`` are bytes. ``length`` is the number of elements of a
-    fixed array, or None; an array of unknown elements counts bytes. ``location`` is ``""``, or
-    ``"__data_loc"`` or ``"__rel_loc"`` where the bytes only say where in the record the value is.
-
-    ``offset``, ``size`` and ``signed`` are the kernel's word and decide; the C type does not: a
-    system call's ``int dfd`` has size 8 and is unsigned (Linux 6.18).
-
-    >>> parse_format(_EXAMPLE, "random")["got_bits"]
-    <Field int got_bits: offset 8, size 4, signed>
-    """
-
-    declaration: str
-    type: str
-    name: str
-    offset: int
-    size: int
-    signed: bool
-    length: int | None = None
-    location: str = ""
-
-    @property
-    def end(self) -> int:
-        """The offset of the first byte behind the field."""
-        return self.offset + self.size
-
-    @property
-    def element_size(self) -> int:
-        """Bytes of one element of an array, or of the field itself; 0 for an empty array."""
-        if self.length is None:
-            return self.size
-        return self.size // self.length if self.length else 0
-
-    def __repr__(self) -> str:
-        sign = "signed" if self.signed else "unsigned"
-        return f"<Field {self.declaration}: offset {self.offset}, size {self.size}, {sign}>"
+__all__ = ("Field", "Format", "parse_format")
 
 
 @dataclass(frozen=True, repr=False)
@@ -211,20 +167,17 @@ def parse_format(text: str, category: str = "", *, kernel: str | None = None) ->
     ...
     tracekit.errors.FormatError: format file, line 10: 'offset' is missing
       field:int pool_left; size:4; signed:1;
+      next: a field is written 'field:TYPE NAME; offset:N; size:N; signed:0;' (or 1)
     """
     if "\r" in text:
         text = text.replace("\r\n", "\n")
     # All from "print fmt:" to the end is one text: kernels write real newlines inside it.
     head, mark, print_fmt = text.partition("\nprint fmt:")
     if not mark:
-        raise FormatError(
-            "the text has no line 'print fmt:'", "pass the whole text of a file named 'format'"
-        )
+        raise FormatError("the text has no line 'print fmt:'", _WHOLE)
     top, mark, body = head.partition("\nformat:")
     if not mark:
-        raise FormatError(
-            "the text has no line 'format:'", "pass the whole text of a file named 'format'"
-        )
+        raise FormatError("the text has no line 'format:'", _WHOLE)
     name, number = _parse_top(top)
     # An empty line ends the common fields. Where it is missing, their prefix tells them.
     first_line = top.count("\n") + 2
@@ -239,24 +192,6 @@ def parse_format(text: str, category: str = "", *, kernel: str | None = None) ->
     return Format(category, name, number, common, own, print_fmt.strip(), kernel, text)
 
 
-def unique_names(fields: Iterable[Field]) -> tuple[str, ...]:
-    """The fields' names; where a value and its ``__data_loc`` share one, the latter is longer.
-
-    The longer name, ``__data_loc_<name>``, is that of the member in the kernel's own struct.
-    Linux 5.10 has an event with such a pair: the ``type`` of ``regmap:regcache_sync``.
-
-    >>> both = [Field("__data_loc char[] type", "char", "type", 8, 4, True, None, "__data_loc"),
-    ...         Field("int type", "int", "type", 12, 4, True)]
-    >>> unique_names(both), unique_names(both[:1])
-    (('__data_loc_type', 'type'), ('type',))
-    """
-    listed = tuple(fields)
-    values = {f.name for f in listed if not f.location}
-    return tuple(
-        f"{f.location}_{f.name}" if f.location and f.name in values else f.name for f in listed
-    )
-
-
 def _parse_top(top: str) -> tuple[str, int | None]:
     name = ""
     number: int | None = None
@@ -268,10 +203,16 @@ def _parse_top(top: str) -> tuple[str, int | None]:
         elif key == "ID" and value.isdecimal():
             number = int(value)
         elif line.strip():
-            raise FormatError("'name:' and 'ID:' are expected", line_number=line_number, line=line)
+            raise FormatError(
+                "'name:' and 'ID:' are expected", _WHOLE, line_number=line_number, line=line
+            )
     if not name:
-        raise FormatError("the text has no line 'name:'")
+        raise FormatError("the text has no line 'name:'", _WHOLE)
     return name, number
+
+
+_WHOLE = "pass the whole text of a file named 'format', and nothing else"
+_FIELD_LINE = "a field is written 'field:TYPE NAME; offset:N; size:N; signed:0;' (or 1)"
 
 
 # The block of common fields is the same in all files of a kernel, and events of one class share
@@ -282,60 +223,12 @@ def _parse_block(block: str, first_line: int) -> tuple[Field, ...]:
     for line_number, line in enumerate(block.split("\n"), first_line):
         if line and not line.isspace():
             try:
-                fields.append(_parse_field(line))
+                fields.append(parse_field(line))
             except ValueError as error:
-                raise FormatError(str(error), line_number=line_number, line=line) from None
+                raise FormatError(
+                    str(error), _FIELD_LINE, line_number=line_number, line=line
+                ) from None
     return tuple(fields)
-
-
-_LINE = re.compile(
-    r"\s*field(?: special)?:\s*([^;]*);\s*offset:(\d+);\s*size:(\d+);(?:\s*signed:([01]);)?\s*"
-)
-
-
-# Field lines repeat: a kernel's 2,300 files hold the same four common lines, and fields such as
-# "dev_t dev" at offset 8 hundreds of times. Fields never change, so all files can share one.
-@lru_cache(maxsize=16384)
-def _parse_field(line: str) -> Field:
-    match = _LINE.fullmatch(line)
-    if match is None and not line.lstrip().startswith("field"):
-        raise ValueError("a field is expected")
-    if match is None:
-        declaration, offset, size, sign = _parse_keys(line)
-    else:
-        declaration, offset, size, sign = match[1].strip(), int(match[2]), int(match[3]), match[4]
-    parts = parse_declaration(declaration)
-    signed = type_is_signed(parts.type) if sign is None else sign == "1"
-    length = _count_elements(parts.type, parts.dimensions, size) if parts.dimensions else None
-    return Field(declaration, parts.type, parts.name, offset, size, signed, length, parts.location)
-
-
-def _parse_keys(line: str) -> tuple[str, int, int, str | None]:
-    # The keys in another order, or more of them than Linux writes today.
-    keys: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in line.split(";"))):
-        key, colon, value = part.partition(":")
-        if not colon:
-            raise ValueError(f"{part!r} is not 'key:value'")
-        keys["field" if key == "field special" else key.strip()] = value.strip()
-    for key in ("field", "offset", "size"):
-        if key not in keys:
-            raise ValueError(f"{key!r} is missing")
-        if key != "field" and not keys[key].isdecimal():
-            raise ValueError(f"{key!r} is {keys[key]!r}, not a number")
-    if keys.get("signed", "0") not in ("0", "1"):
-        raise ValueError(f"'signed' is {keys['signed']!r}, not 0 or 1")
-    return keys["field"], int(keys["offset"]), int(keys["size"]), keys.get("signed")
-
-
-def _count_elements(type_name: str, dimensions: tuple[str, ...], size: int) -> int:
-    if all(dimension.isdecimal() for dimension in dimensions):
-        length = prod(map(int, dimensions))
-        if (length and size % length == 0) or size == length == 0:
-            return length
-    # "sizeof(struct sockaddr_in6)", "TASK_COMM_LEN", "32 + 2", "": the size decides.
-    width = type_width(type_name) or 1
-    return size // width if size % width == 0 else size
 
 
 def _split_by_prefix(

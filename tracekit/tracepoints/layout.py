@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from tracekit.errors import RecordError
 from tracekit.tracepoints.declaration import type_is_signed, type_width
-from tracekit.tracepoints.format import Field, Format, unique_names
+from tracekit.tracepoints.field import Field, unique_names
+from tracekit.tracepoints.format import Format
 
 if TYPE_CHECKING:
     import numpy as np
