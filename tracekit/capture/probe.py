@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from tracekit.capture import registry
 from tracekit.capture.events import Counts, Events, Origin
+from tracekit.capture.listing import LISTINGS, plain_listing
 from tracekit.capture.loading import check_tracepoint, load, start_worker
 from tracekit.capture.printk import join_printk, parse_printk, printk_dtype
 from tracekit.capture.process import RequestFailed
 from tracekit.capture.program import Program, read_program
 from tracekit.capture.refusals import refusal
+from tracekit.capture.script import stand_alone_script
 from tracekit.errors import Diagnostic, ProbeClosed
 
 __all__ = ("PROGRAMS", "Probe")
@@ -58,6 +60,7 @@ class Probe:
             self._worker.close()
             raise
         self.attached: tuple[str, ...] = program.tracepoints
+        self._attached_by_hand: tuple[tuple[str, str], ...] = ()
         self._lost = 0
         self._counted = Counts()
         self._kept: list[NDArray[Any]] = []
@@ -124,6 +127,7 @@ class Probe:
         except RequestFailed as failure:
             raise refusal(failure, self.program, tp) from None
         self.attached += (tp,)
+        self._attached_by_hand += ((tp, fn_name),)
         return self
 
     # reading ------------------------------------------------------------------------------
@@ -182,10 +186,14 @@ class Probe:
         return Counts(dropped=self._lost if self._loaded.counts_losses else None)
 
     @property
-    def fields(self) -> tuple[str, ...]:
-        """The names of the columns its events have."""
-        dtype = self._loaded.dtype
-        return (dtype if dtype is not None else printk_dtype(1)).names or ()
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of its events; how long printed messages are, the events themselves tell."""
+        return self._loaded.dtype if self._loaded.dtype is not None else printk_dtype(1)
+
+    def script(self) -> str:
+        """The same program as a stand-alone bcc script, without tracekit."""
+        listing = LISTINGS.get(self.name) or plain_listing(self.dtype)
+        return stand_alone_script(self.program, listing, attach=self._attached_by_hand)
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -252,10 +260,10 @@ class Probe:
             self._kept.append(records)
 
     def _take(self, count: int | None) -> NDArray[Any]:
-        dtype = self._loaded.dtype
         if not self._kept:
-            return np.empty(0, dtype if dtype is not None else printk_dtype(1))
-        records = np.concatenate(self._kept) if dtype is not None else join_printk(self._kept)
+            return np.empty(0, self.dtype)
+        printed = self._loaded.dtype is None
+        records = join_printk(self._kept) if printed else np.concatenate(self._kept)
         records = _ordered(records)
         self._kept = []
         if count is not None and len(records) > count:

@@ -121,26 +121,31 @@ class Program:
         pieces.append(self.text[done:])
         return self._line_directive(1) + self._with_local_headers("".join(pieces))
 
+    @property
+    def self_contained_text(self) -> str:
+        """The text with its local headers in place of their includes, for a reader elsewhere."""
+        return self._with_local_headers(self.text, directives=False)
+
     def _line_directive(self, line: int, file: str | None = None) -> str:
         return f'#line {line} "{file or self.file}"\n'
 
-    def _with_local_headers(self, text: str) -> str:
+    def _with_local_headers(self, text: str, *, directives: bool = True) -> str:
         def insert(match: re.Match[str]) -> str:
             name = match["name"]
             path = (self.folder or Path()) / name
             if not path.is_file():
                 return match[0]  # clang says that it is missing, and where
+            header = path.read_text().rstrip("\n")
+            if not directives:
+                return header
             # The line of the include, as the reader counts it.
             line = next(
                 number
                 for number, there in enumerate(self.lines, 1)
                 if there.strip() == match[0].strip()
             )
-            return (
-                self._line_directive(1, name)
-                + path.read_text().rstrip("\n")
-                + f"\n{self._line_directive(line + 1).rstrip()}"
-            )
+            after = self._line_directive(line + 1).rstrip()
+            return f"{self._line_directive(1, name)}{header}\n{after}"
 
         return _LOCAL_INCLUDE.sub(insert, text)
 

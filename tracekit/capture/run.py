@@ -5,53 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from tracekit.capture.events import show_value
+from tracekit.capture.listing import LISTINGS, Listing, plain_listing
 from tracekit.capture.probe import PROGRAMS, Probe
 from tracekit.errors import TracekitError
 
-__all__ = ("LISTINGS", "Listing", "main")
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """How a program's events are printed: a header, and a line for each record.
-
-    ``attach`` is the tracepoint and the function of a program that does not name its tracepoint.
-    """
-
-    header: str
-    line: Callable[[Any], str]
-    attach: tuple[str, str] | None = None
-
-
-def _printed(message: str, attach: tuple[str, str] | None = None) -> Listing:
-    """The document's four columns: time, command, process id and what the program printed."""
-
-    def line(record: Any) -> str:
-        task, message = show_value(record["task"]), show_value(record["msg"])
-        return f"{record['ts']:<18.9f} {task:<16} {record['pid']:<6} {message}"
-
-    return Listing(f"{'TIME(s)':<18} {'COMM':<16} {'PID':<6} {message}", line, attach)
-
-
-def _ports(record: Any) -> str:
-    comm = show_value(record["comm"])
-    return f"{comm:<16} {record['pid']:<6} {record['sport']:<6} {record['dport']:<6}"
-
-
-#: The programs in ``bpf/`` and how the document prints their events.
-LISTINGS: Mapping[str, Listing] = {
-    "getrandom": _printed("LEN"),
-    "urandomread": _printed("GOTBITS"),
-    "urandomread_explicit": _printed("GOTBITS", ("random:urandom_read", "print_arg")),
-    "tcp_probe_simple": _printed("MSG"),
-    "tcp_probe": Listing(f"{'COMM':<16} {'PID':<6} {'sport':<6} {'dport':<6}", _ports),
-}
+__all__ = ("main",)
 
 
 def main(
@@ -63,7 +24,8 @@ def main(
 ) -> int:
     """Run a program of the course, or a C file of your own, and print its events as they come.
 
-    :param program: a name of :data:`LISTINGS`, with or without ``.c``, or the path of a C file.
+    :param program: a name of :data:`~tracekit.capture.listing.LISTINGS`, with or without ``.c``, or
+        the path of a C file.
     :param count: stop after so many events; None: at Ctrl-C only.
     :param seconds: stop after so long; None: at Ctrl-C only.
     :return: the exit status, 0 also after Ctrl-C.
@@ -82,7 +44,8 @@ def main(
         with Probe.from_file(path) as probe:
             if listing and listing.attach:
                 probe.attach_tracepoint(*listing.attach)
-            return _print_events(probe, listing, count, seconds, out)
+            _print_events(probe, listing or plain_listing(probe.dtype), count, seconds, out)
+            return 0
     except KeyboardInterrupt:
         print(file=out)
         return 0
@@ -93,18 +56,16 @@ def main(
 
 
 def _print_events(
-    probe: Probe, listing: Listing | None, count: int | None, seconds: float | None, out: TextIO
-) -> int:
+    probe: Probe, listing: Listing, count: int | None, seconds: float | None, out: TextIO
+) -> None:
     end = None if seconds is None else time.monotonic() + seconds
-    print(listing.header if listing else " ".join(probe.fields), file=out, flush=True)
+    print(listing.header, file=out, flush=True)
     printed = 0
     while (count is None or printed < count) and (end is None or time.monotonic() < end):
         events = probe.read(seconds=0.1, count=None if count is None else count - printed)
         for record in events:
-            values = (show_value(record[field]) for field in probe.fields)
-            print(listing.line(record) if listing else " ".join(values), file=out)
+            print(listing.line(record), file=out)
         out.flush()
         printed += len(events)
         if events.dropped:
             print(f"{events.dropped} events were lost", file=sys.stderr, flush=True)
-    return 0
