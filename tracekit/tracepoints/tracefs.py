@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -125,16 +126,22 @@ def read_format(name: str, *, kernel: str | None = None, root: str | Path | None
     """
     if kernel is not None and root is not None:
         raise TypeError("read_format takes a kernel of the catalogue or a root, not both")
-    place = _place(root) if kernel is None else str(catalogue_root(kernel))
     category, _, event = name.partition(":")
-    if not _NAME.fullmatch(name) or {category, event} & {".", ".."}:
+    inside = f"events/{category}/{event}/format"
+    well_formed = _NAME.fullmatch(name) and not {category, event} & {".", ".."}
+    if well_formed and root is None and kernel is None:
+        # Nearly always it is here; looking for tracefs takes longer than reading the file.
+        with suppress(OSError):
+            return parse_format(_read(f"{_PREFERRED}/{inside}"), category)
+    place = _place(root) if kernel is None else str(catalogue_root(kernel))
+    if not well_formed:
         raise UnknownTracepoint(
             name,
             where=f"{_where(root, kernel)}: a name is CATEGORY:EVENT, such as tcp:tcp_probe",
             nearest=nearest_names(name, _all_names(place)),
         )
     try:
-        text = _read(f"{place}/events/{category}/{event}/format")
+        text = _read(f"{place}/{inside}")
     except (FileNotFoundError, NotADirectoryError):
         raise UnknownTracepoint(
             name,
