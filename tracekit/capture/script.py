@@ -115,7 +115,7 @@ def stand_alone_script(
         result="\n    return 0  # go on" if ring else "",
     )
     loop = (_RING if ring else _PERF).format(table=output[2])
-    return "".join([*parts, callback, header, loop])
+    return "".join([*parts, header, callback, loop])
 
 
 def _line(listing: Listing, prefix: str) -> str:
