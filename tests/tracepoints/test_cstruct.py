@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tracekit.tracepoints.format import parse_format
+from tracekit.tracepoints.format import Format, parse_format
+from tracekit.tracepoints.layout import layout_of
 from tracekit.tracepoints.tracefs import read_format
 
 TREES = Path(__file__).parent.parent / "data" / "formats"
@@ -72,7 +73,16 @@ def test_a_member_not_aligned_by_nature_is_packed():
     # A 32-bit kernel puts its u64 at a multiple of 4, as 6.1-rt does in ftrace:funcgraph_entry.
     line = "\tfield:u64 ino;\toffset:12;\tsize:8;\tsigned:0;\n"
     fmt = parse_format(f"name: x\nformat:\n\n{line}\nprint fmt: x\n")
-    assert "    u64 ino __attribute__((packed));" in fmt.c_struct()
+    assert fmt.c_struct().splitlines()[1:-1] == [
+        "    u64 __unused__;",
+        "    u8 __pad_8[4];",
+        "    u64 ino __attribute__((packed));",
+    ]
+
+
+def test_a_layout_without_common_fields_has_no_unused_bytes():
+    fmt = Format("", "pair", None, (), layout_of([("u16", "a"), ("u32", "b")]), "")
+    assert fmt.c_struct().splitlines()[1:-1] == ["    u16 a;", "    u8 __pad_2[2];", "    u32 b;"]
 
 
 @pytest.mark.parametrize("kernel", sorted(path.name[:-7] for path in TREES.glob("*.tar.gz")))

@@ -1,10 +1,10 @@
 """The structs of events in BTF, the types that the kernel carries inside itself.
 
 The kernel's build makes a ``struct trace_event_raw_<class>`` for every class of events
-(include/trace/stages/stage1_struct_define.h, Linux 6.12), which is what a program fills the
-record through. BTF (Documentation/bpf/btf.rst) holds its members, types and offsets, and so
-confirms the format file from another side; it has no ID, no ``print fmt``, and no word of a
-system call's events, which are not built this way.
+(``DECLARE_EVENT_CLASS`` in include/trace/trace_events.h, Linux 6.1), and the kernel fills the
+record through it. BTF (Documentation/bpf/btf.rst) holds its members with types and offsets, and so
+confirms the format file from another side. It has no ID and no ``print fmt``, and no such struct
+for the events of a single system call.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def c_struct(fmt: Format, name: str = "", *, asserts: bool = False) -> str:
     Its types are bcc's (u8 to u64, s8 to s64, char arrays), its padding is written out, and
     ``asserts`` adds one ``_Static_assert`` for each member's offset and size, so that a compiler
     proves it. The first 8 bytes are one member: a BPF program may not read them (the kernel
-    keeps a pointer there: ``perf_trace_run_bpf_submit`` in kernel/events/core.c, Linux 6.12). A
+    keeps a pointer there: ``perf_trace_run_bpf_submit`` in kernel/events/core.c). A
     ``__data_loc`` field is called ``data_loc_<name>``, as bcc's ``TP_DATA_LOC_READ`` expects.
 
     >>> from tracekit.tracepoints.tracefs import read_format
@@ -31,11 +31,11 @@ def c_struct(fmt: Format, name: str = "", *, asserts: bool = False) -> str:
     members: list[str] = []
     checks: list[str] = []
     end = 0
+    if min((field.offset for field in fmt.fields), default=8) >= 8:
+        members.append("u64 __unused__;")
+        end = 8
     for field in sorted(fmt.all_fields, key=lambda f: f.offset):
-        if field.offset < 8 and field in fmt.common_fields:
-            if not members:
-                members.append("u64 __unused__;")
-                end = 8
+        if field.end <= end and field.offset < 8:
             continue
         if field.offset > end:
             members.append(f"u8 __pad_{end}[{field.offset - end}];")

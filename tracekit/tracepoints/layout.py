@@ -143,7 +143,7 @@ def dynamic_value(field: Field, record: bytes) -> bytes:
 
     The field's low 16 bits are an offset, its high 16 bits a length in bytes. The offset counts
     from the record's beginning for ``__data_loc``, from the field's end for ``__rel_loc``
-    (include/trace/stages/stage3_trace_output.h, Linux 6.12). A string's ends with its NUL.
+    (include/trace/stages/stage3_trace_output.h, Linux 6.1). A string's ends with its NUL.
 
     >>> from tracekit.tracepoints.format import Field
     >>> field = Field("__data_loc char[] name", "char", "name", 8, 4, False, None, "__data_loc")
@@ -156,9 +156,13 @@ def dynamic_value(field: Field, record: bytes) -> bytes:
         raise RecordError(
             f"{field.name} holds its value itself", "only __data_loc and __rel_loc fields point"
         )
+    if field.size != 4 or field.end > len(record):
+        raise RecordError(
+            f"the 4 bytes that locate {field.name} are not in the record of {len(record)} bytes",
+            "pass the whole record, and the field from its own kernel's format file",
+        )
     number = int.from_bytes(record[field.offset : field.end], sys.byteorder)
-    half = field.size * 4  # two halves of the number, each of 16 bits, of 8 before Linux 2.6.35
-    start, length = number & ((1 << half) - 1), number >> half
+    start, length = number & 0xFFFF, number >> 16
     if field.location == "__rel_loc":
         start += field.end
     if start + length > len(record):

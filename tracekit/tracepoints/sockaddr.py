@@ -1,8 +1,9 @@
 """The socket addresses inside records: 28 bytes that hold an IPv4 or an IPv6 address.
 
 The kernel declares them as ``__u8 saddr[28]``, room for a ``struct sockaddr_in6``, and writes a
-``struct sockaddr_in`` into it for IPv4 (``TP_STORE_ADDR_PORTS`` in include/trace/events/tcp.h,
-Linux 6.12; the structs are in include/uapi/linux/in.h and in6.h).
+``struct sockaddr_in`` into it for IPv4 (``TP_STORE_ADDR_PORTS`` in
+include/trace/events/net_probe_common.h, Linux 6.1; the structs are in include/uapi/linux/in.h
+and in6.h).
 
 ============  ==============================  ==============================
 bytes         IPv4 (family 2)                 IPv6 (family 10)
