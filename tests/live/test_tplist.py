@@ -62,6 +62,7 @@ def test_no_privilege_but_a_user_namespace(monkeypatch):
 
 
 def test_an_unknown_name_is_an_error_and_leaves_no_mount():
+    tk.tplist("tcp:tcp_probe")  # a debugfs that is mounted mounts tracefs at its first use
     with open("/proc/self/mounts") as table:
         before = table.read()
     with pytest.raises(UnknownTracepoint) as caught:
