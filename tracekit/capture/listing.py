@@ -89,6 +89,8 @@ LISTINGS: Mapping[str, Listing] = {
     "urandomread": _printed("GOTBITS"),
     "urandomread_explicit": _printed("GOTBITS", ("random:urandom_read", "print_arg")),
     "tcp_probe_simple": _printed("MSG"),
+    "tcp_probe_filter": _printed("dport pid"),
+    "tcp_probe_attach_tracepoint": _printed("MSG", ("tcp:tcp_probe", "print_tcp")),
     "tcp_probe": Listing(
         (
             Column("comm", "COMM", "<16", "text"),
