@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tracekit.tracepoints.tracefs import find_tracefs as find_tracefs
     from tracekit.tracepoints.tracefs import find_tracepoints as find_tracepoints
     from tracekit.tracepoints.tracefs import read_format as read_format
+    from tracekit.traffic.link import slow_link as slow_link
     from tracekit.traffic.tcp import Transfer as Transfer
     from tracekit.traffic.tcp import exchange as exchange
     from tracekit.traffic.tcp import transfer as transfer
@@ -80,6 +81,7 @@ _HOME = {
     "Transfer": "tracekit.traffic.tcp",
     "exchange": "tracekit.traffic.tcp",
     "transfer": "tracekit.traffic.tcp",
+    "slow_link": "tracekit.traffic.link",
 }
 
 __all__ = tuple(_HOME)

@@ -36,13 +36,15 @@ def pump(
     size: int | None = None,
     seconds: float | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    aborted: Callable[[], bool] = lambda: False,
     timeout: float = 30.0,
 ) -> Moved:
     """Send from one socket and receive at the other, in turns, until all that was sent arrived.
 
     Sending ends after ``size`` bytes, after ``seconds``, or when ``stopped()`` is true, whichever
     is first. Raises :class:`~tracekit.errors.TrafficError` when for ``timeout`` seconds of
-    waiting after the end of sending, or of all where there is a ``size``, bytes are missing.
+    waiting after the end of sending, or of all where there is a ``size``, bytes are missing, and
+    at once when ``aborted()`` is true.
     """
     now = time.monotonic()
     end_of_sending = now + seconds if seconds is not None else float("inf")
@@ -66,6 +68,8 @@ def pump(
                     f"only {received:,} of {sent:,} bytes sent arrived in time",
                     "give a longer timeout=, or less to send",
                 )
+            if aborted():
+                raise TrafficError(f"aborted after {received:,} of {sent:,} bytes sent arrived")
             if sending and (now >= end_of_sending or stopped() or sent == size):
                 sending = False
                 poller.unregister(sender)

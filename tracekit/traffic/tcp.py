@@ -6,7 +6,9 @@ later). So the handshake gives no event; a pure acknowledgement gives one at the
 message may arrive as several segments, several acknowledgements may come as one. This is why the
 number of events is not the number of messages. What is exact: the socket each event names by its
 ``sock_cookie`` is one of the two of the transfer, and without retransmissions the ``data_len`` of
-the events at the receiving socket sum up to the bytes it received.
+the events at the receiving socket sum up to the bytes it received, except for a multiple of 65536:
+the field has 16 bits, and over loopback segments that wait for a busy receiver are joined into
+longer ones (``tcp_add_to_backlog``, net/ipv4/tcp_ipv4.c, Linux 6.12).
 """
 
 from __future__ import annotations
