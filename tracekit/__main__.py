@@ -167,7 +167,8 @@ def _in_environment(arguments: list[str], needs_tracefs: bool, needs_programs: b
     right = right and (not needs_programs or rights.may_load_programs())
     if environment.in_environment() and right:
         return None
-    setup(frozenset())
+    if not (environment.in_environment() or environment.is_current(frozenset())):
+        setup(frozenset())
     words = [*lab.python_words(), "-m", "tracekit", *arguments]
     if right:
         plan = lab.Launch(tuple(words), "", wait=False)
