@@ -121,7 +121,9 @@ class Events:
         return iter(self.records)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.records, dtype=dtype, copy=bool(copy))
+        if copy is None:
+            return np.asarray(self.records, dtype=dtype)
+        return np.array(self.records, dtype=dtype, copy=copy)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """The records as a pandas DataFrame; arrays of bytes become one column of bytes objects.
@@ -132,9 +134,11 @@ class Events:
 
         return pandas.DataFrame(
             {
-                name: column if column.ndim == 1 else [bytes(row) for row in column]
+                name: column if column.ndim == 1 else [row.tobytes() for row in column]
                 for name in self.records.dtype.names or ()
-                for column in [self.records[name]]
+                # pandas takes the processor's own byte order only
+                for field in [self.records[name]]
+                for column in [field.astype(field.dtype.newbyteorder("="))]
             }
         )
 
@@ -177,7 +181,9 @@ class Events:
 def show_value(value: Any) -> str:
     """One value of a record as short text: text for ``char`` arrays, hexadecimal for bytes."""
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        text = value.decode(errors="replace")
+        # a command's name may hold anything, also what would move a terminal's cursor
+        return text if text.isprintable() else repr(text)[1:-1]
     if isinstance(value, np.ndarray):
         if value.dtype == np.uint8:
             text = value.ravel()[:_BYTES_SHOWN].tobytes().hex(" ")

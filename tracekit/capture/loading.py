@@ -17,15 +17,22 @@ from tracekit.capture.program import Program
 from tracekit.capture.record_type import record_dtype
 from tracekit.capture.refusals import not_permitted, refusal
 from tracekit.capture.ring import RingBuffer, can_map_rings
-from tracekit.errors import Diagnostic, RecordTypeError, TracefsUnavailable, WorkerDied
+from tracekit.errors import (
+    Diagnostic,
+    RecordTypeError,
+    RequirementMissing,
+    TracefsUnavailable,
+    WorkerDied,
+)
 from tracekit.host.headers import find_headers
 from tracekit.host.interpreters import find_bcc_python
-from tracekit.host.rights import may_load_programs, sudo_asks_nothing
+from tracekit.host.rights import may_load_programs, mount_point, sudo_asks_nothing
 from tracekit.tracepoints.tracefs import find_tracefs, read_format
 
 __all__ = ("Loaded", "check_tracepoint", "compiler_options", "load", "start_worker")
 
-_PERF_EVENT_ARRAY, _RINGBUF = 4, 27  # enum bpf_map_type, include/uapi/linux/bpf.h
+_ARRAY, _PERF_EVENT_ARRAY, _RINGBUF = 2, 4, 27  # enum bpf_map_type, include/uapi/linux/bpf.h
+_MMAPABLE = 1024  # BPF_F_MMAPABLE
 
 
 @dataclass(slots=True)
@@ -34,7 +41,7 @@ class Loaded:
 
     ``dtype`` is None for a program that prints or sends nothing; ``ring`` is None where the worker
     reads (perf buffers); ``counters`` is a live view of seen, sent and dropped, shape (3,), or
-    None.
+    None; ``attached`` are the tracepoints (``category:event``).
     """
 
     dtype: np.dtype[Any] | None
@@ -42,6 +49,7 @@ class Loaded:
     counters: NDArray[np.uint64] | None
     counts_losses: bool
     diagnostics: tuple[Diagnostic, ...]
+    attached: tuple[str, ...]
 
     def release(self) -> None:
         """Give the mapped ring buffer and counters back to the kernel."""
@@ -73,10 +81,21 @@ def start_worker() -> WorkerProcess:
     """
     python = str(find_bcc_python())
     if may_load_programs():
-        return WorkerProcess([python])
-    if sudo_asks_nothing():
-        return WorkerProcess(["sudo", "-n", python])
-    raise not_permitted()
+        command = [python]
+    elif sudo_asks_nothing():
+        command = ["sudo", "-n", python]
+    else:
+        raise not_permitted()
+    try:
+        return WorkerProcess(command)
+    except WorkerDied as death:
+        if "from bcc import" not in death.output:
+            raise
+        last = death.output.strip().splitlines()[-1]
+        raise RequirementMissing(
+            f"the bcc of {python} can't be imported: {last}",
+            "python3 -m tracekit doctor says which bcc it is; reinstall the distribution's package",
+        ) from None
 
 
 def compiler_options(program: Program) -> dict[str, Any]:
@@ -85,9 +104,11 @@ def compiler_options(program: Program) -> dict[str, Any]:
     :raises RequirementMissing: there are no kernel headers bcc could use.
     """
     headers = find_headers()
+    # the worker may run under sudo, which clears the environment
+    own = os.environ.get("BCC_KERNEL_SOURCE", "")
     return {
         "cflags": program.flags,
-        "kernel_source": str(headers.path) if headers is not None else "",
+        "kernel_source": str(headers.path) if headers is not None else own,
     }
 
 
@@ -108,6 +129,9 @@ def load(worker: WorkerProcess, program: Program, *, perf_pages: int) -> Loaded:
             raise compile_error(death.output, program) from None
         raise
     except RequestFailed as failure:
+        if "could not open bpf map" in failure.output:
+            # it compiled: a container or the kernel's lockdown forbids what the capabilities allow
+            raise not_permitted() from None
         raise compile_error(failure.output, program) from None
     diagnostics = parse_diagnostics(worker.new_output(), program)
 
@@ -119,27 +143,68 @@ def load(worker: WorkerProcess, program: Program, *, perf_pages: int) -> Loaded:
         finally:
             worker.new_output()
 
-    senders = [t for t in compiled["tables"] if t["type"] in (_PERF_EVENT_ARRAY, _RINGBUF)]
+    tables = {table["name"]: table for table in compiled["tables"]}
+    senders = [t for t in tables.values() if t["type"] in (_PERF_EVENT_ARRAY, _RINGBUF)]
     _check_one_way(senders, program)
-    dtypes = {t["name"]: record_dtype(program, t["name"], t["record"], describe) for t in senders}
+    dtypes = {
+        t["name"]: record_dtype(program, t["name"], [(n, c) for n, c in t["record"]], describe)
+        for t in senders
+    }
+    maps = [t["name"] for t in senders if t["type"] == _RINGBUF and can_map_rings()]
+    if _can_count(tables.get("counters")):
+        maps.append("counters")
     try:
         started = worker.request(
             "start",
             records={name: dtype.itemsize for name, dtype in dtypes.items()},
             pages=perf_pages,
-            map_rings=can_map_rings(),
+            maps=maps,
             printk=program.prints,
-            tracefs=str(find_tracefs()) if program.prints else "",
+            tracefs=_tracefs_of_worker() if program.prints else "",
         )
     except RequestFailed as failure:
         raise refusal(failure, program, ", ".join(program.tracepoints)) from None
-    ring, counters = _map(started, {t["name"]: t for t in compiled["tables"]}, dtypes)
+    if started["made"]:
+        worker.removes(started["made"])
+    ring, counters = _map(started, tables, dtypes)
     return Loaded(
         dtype=next(iter(dtypes.values()), None),
         ring=ring,
         counters=counters,
         counts_losses=program.prints or any(t["type"] == _PERF_EVENT_ARRAY for t in senders),
         diagnostics=diagnostics,
+        attached=_attached(program, compiled["functions"]),
+    )
+
+
+def _tracefs_of_worker() -> str:
+    try:
+        return str(find_tracefs())
+    except TracefsUnavailable:
+        if may_load_programs():
+            raise
+        # a worker under sudo may read what this process may not
+        return str(mount_point("tracefs") or "/sys/kernel/tracing")
+
+
+def _attached(program: Program, functions: list[str]) -> tuple[str, ...]:
+    """The tracepoints bcc attached to, which the preprocessor may have made fewer than written."""
+    written = {f"tracepoint__{tp.replace(':', '__')}": tp for tp in program.tracepoints}
+    prefix = "tracepoint__"
+    others = [name for name in functions if name.startswith(prefix) and name not in written]
+    return tuple(tp for name, tp in written.items() if name in functions) + tuple(
+        name.removeprefix(prefix).replace("__", ":") for name in others
+    )
+
+
+def _can_count(table: Mapping[str, Any] | None) -> bool:
+    """Whether a table is that of ``bpf/counters.h``: three u64 in a mappable array."""
+    return (
+        table is not None
+        and table["type"] == _ARRAY
+        and bool(table["flags"] & _MMAPABLE)
+        and table["entries"] == 3
+        and table["leaf"] == "unsigned long long"
     )
 
 
@@ -157,14 +222,13 @@ def _map(
 ) -> tuple[RingBuffer | None, NDArray[np.uint64] | None]:
     ring, counters = None, None
     for name, descriptor in started.descriptors.items():
-        entries = tables[name]["entries"]
         # A mapping holds the map by itself: the descriptor is not needed any more.
-        try:
+        with descriptor:
             if tables[name]["type"] == _RINGBUF:
-                ring = RingBuffer(descriptor, entries, dtypes[name])
-            elif name == "counters":
-                view = mmap.mmap(descriptor, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ)
-                counters = np.frombuffer(view, np.uint64, entries)
-        finally:
-            os.close(descriptor)
+                ring = RingBuffer(descriptor.fileno(), tables[name]["entries"], dtypes[name])
+            else:
+                view = mmap.mmap(
+                    descriptor.fileno(), mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ
+                )
+                counters = np.frombuffer(view, np.uint64, 3)
     return ring, counters

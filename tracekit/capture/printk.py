@@ -22,12 +22,13 @@ __all__ = ("join_printk", "parse_printk", "printk_dtype")
 
 # The task's name may itself hold blanks, dashes, colons and brackets: it ends at the last "-pid"
 # that is followed by the processor. With the option record-tgid there is a column "(tgid)" in
-# between.
+# between, and without irq-info there are no flags.
 _LINE = re.compile(
-    rb"^ *(?P<task>.{1,16}?)-(?P<pid>\d+) +(?:\(.{7}\) +)?\[(?P<cpu>\d+)\] (?P<flags>\S+) +"
-    rb"(?P<ts>\d+\.\d+): \S+: ?(?P<msg>.*)$"
+    rb" *(?P<task>.{1,16}?)-(?P<pid>\d+) +(?:\(.{7}\) +)?\[(?P<cpu>\d+)\] (?:(?P<flags>\S+) +)?"
+    rb"(?P<ts>\d+\.\d+): \S*: ?(?P<msg>.*)",
+    re.DOTALL,
 )
-_LOST = re.compile(rb"^CPU:\d+ \[LOST (\d+) EVENTS\]$")
+_LOST = re.compile(rb"CPU:\d+ \[LOST (\d+) EVENTS\]")
 
 
 def printk_dtype(message: int) -> np.dtype[Any]:
@@ -51,18 +52,19 @@ def printk_dtype(message: int) -> np.dtype[Any]:
 def parse_printk(text: bytes) -> tuple[NDArray[Any], int]:
     """The events in some whole lines of a trace_pipe, and how many the kernel says were lost.
 
-    An empty line is passed over: a format that ends in a newline makes one. Any other line that is
-    not of this form belongs to another tracer and is passed over too.
+    A message may itself have several lines. An empty line is passed over: a format that ends in a
+    newline makes one.
     """
-    rows = []
+    rows: list[tuple[bytes, int, int, bytes, float, bytes]] = []
     lost = 0
-    for line in text.splitlines():
-        match = _LINE.match(line)
-        if match:
+    for line in text.split(b"\n"):
+        if match := _LINE.fullmatch(line):
             task, pid, cpu, flags, ts, msg = match.groups()
-            rows.append((task.strip(), int(pid), int(cpu), flags, float(ts), msg))
-        elif notice := _LOST.match(line):
+            rows.append((task, int(pid), int(cpu), flags or b"", float(ts), msg))
+        elif notice := _LOST.fullmatch(line):
             lost += int(notice[1])
+        elif line and rows:
+            rows[-1] = (*rows[-1][:-1], rows[-1][-1] + b"\n" + line)
     longest = max((len(row[-1]) for row in rows), default=1)
     return np.array(rows, printk_dtype(longest)), lost
 

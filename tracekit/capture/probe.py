@@ -12,15 +12,14 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracekit.capture import registry
 from tracekit.capture.events import Counts, Events, Origin
 from tracekit.capture.listing import LISTINGS, plain_listing
 from tracekit.capture.loading import check_tracepoint, load, start_worker
-from tracekit.capture.printk import join_printk, parse_printk, printk_dtype
 from tracekit.capture.process import RequestFailed
 from tracekit.capture.program import Program, read_program
+from tracekit.capture.reader import Reader
 from tracekit.capture.refusals import refusal
 from tracekit.capture.script import stand_alone_script
 from tracekit.errors import Diagnostic, ProbeClosed
@@ -31,7 +30,6 @@ __all__ = ("PROGRAMS", "Probe")
 PROGRAMS = Path(__file__).resolve().parents[2] / "bpf"
 
 _POLL = 0.01  # seconds between two looks at the buffers while read() waits
-_TIME_FIELDS = ("ts", "common_ts")
 _opened = itertools.count()
 
 
@@ -50,21 +48,20 @@ class Probe:
         self.name = name
         self.cell = registry.running_cell()
         self.opened = next(_opened)
-        for tracepoint in program.tracepoints:
+        for tracepoint in program.certain_tracepoints:
             check_tracepoint(tracepoint)
         registry.close_replaced(name, self.cell)
+        self._attached_by_hand: tuple[tuple[str, str], ...] = ()
         self._worker = start_worker()
         try:
-            self._loaded = load(self._worker, program, perf_pages=perf_pages)
+            loaded = load(self._worker, program, perf_pages=perf_pages)
+            self.attached = loaded.attached
+            self._diagnostics = loaded.diagnostics
+            self._reader = Reader(self._worker, loaded, prints=program.prints)
+            registry.register(self)
         except BaseException:
             self._worker.close()
             raise
-        self.attached: tuple[str, ...] = program.tracepoints
-        self._attached_by_hand: tuple[tuple[str, str], ...] = ()
-        self._lost = 0
-        self._counted = Counts()
-        self._kept: list[NDArray[Any]] = []
-        registry.register(self)
 
     @classmethod
     def from_file(
@@ -117,8 +114,7 @@ class Probe:
         :raises UnknownTracepoint: this kernel has no such tracepoint.
         :raises VerifierError: the verifier refused the function.
         :raises AttachError: there is no such function, or the kernel refused: the function reads
-        past
-            the end of the record, or 64 programs are attached to this tracepoint already.
+            past the end of the record, or 64 programs are attached to this tracepoint already.
         """
         self._check_open()
         check_tracepoint(tp)
@@ -126,6 +122,10 @@ class Probe:
             self._worker.request("attach", tp=tp, fn_name=fn_name)
         except RequestFailed as failure:
             raise refusal(failure, self.program, tp) from None
+        except BaseException:
+            # an interrupt: whether it was attached is not known
+            self.close()
+            raise
         self.attached += (tp,)
         self._attached_by_hand += ((tp, fn_name),)
         return self
@@ -142,23 +142,26 @@ class Probe:
         that long. With both: whichever comes first.
 
         :param timeout: seconds to wait for ``count`` events at most; then it gives what there is.
+        :raises ValueError: ``count`` is negative.
+        :raises RecordTypeError: the program sent a record of another length; it is passed over.
         :raises ProbeClosed: the probe was closed or replaced.
         :raises WorkerDied: the child process crashed.
         """
+        if count is not None and count < 0:
+            raise ValueError(f"count must not be negative, and is {count}")
         self._check_open()
         wait = seconds if seconds is not None else timeout if count else 0
         deadline = time.monotonic() + wait
-        self._collect()
-        while not (count and sum(map(len, self._kept)) >= count):
+        self._reader.collect()
+        while not (count and self._reader.waiting >= count):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
             time.sleep(min(_POLL, left))
-            self._collect()
-        records = self._take(count)
-        counts = self.counts
-        new, self._counted = counts - self._counted, counts
-        return Events(records, Origin(self.name, os.uname().release, "live"), new)
+            self._check_open()
+            self._reader.collect()
+        records, counts = self._reader.take(count)
+        return Events(records, Origin(self.name, os.uname().release, "live"), counts)
 
     def stream(
         self, *, seconds: float, interval: float = 0.1, count: int | None = None
@@ -171,7 +174,10 @@ class Probe:
         so_far = 0
         while (left := end - time.monotonic()) > 0 and not self.closed:
             wanted = None if count is None else count - so_far
-            events = self.read(seconds=min(interval, left), count=wanted)
+            try:
+                events = self.read(seconds=min(interval, left), count=wanted)
+            except ProbeClosed:
+                return
             yield events
             so_far += len(events)
             if count is not None and so_far >= count:
@@ -180,15 +186,12 @@ class Probe:
     @property
     def counts(self) -> Counts:
         """What was seen, sent and dropped since the probe was attached."""
-        if self._loaded.counters is not None:
-            seen, sent, dropped = (int(value) for value in self._loaded.counters[:3])
-            return Counts(seen, sent, dropped + self._lost)
-        return Counts(dropped=self._lost if self._loaded.counts_losses else None)
+        return self._reader.counts
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of its events; how long printed messages are, the events themselves tell."""
-        return self._loaded.dtype if self._loaded.dtype is not None else printk_dtype(1)
+        return self._reader.dtype
 
     def script(self) -> str:
         """The same program as a stand-alone bcc script, without tracekit."""
@@ -198,12 +201,12 @@ class Probe:
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """The compiler's warnings."""
-        return self._loaded.diagnostics
+        return self._diagnostics
 
     @property
     def closed(self) -> bool:
         """Whether the probe was closed or replaced, or its child process died."""
-        return self._worker.closed
+        return self._worker.ended
 
     @property
     def pid(self) -> int:
@@ -211,9 +214,13 @@ class Probe:
         return self._worker.pid
 
     def close(self) -> None:
-        """Detach and free everything the kernel lent; may be called again."""
-        self._loaded.release()
+        """Detach and free everything the kernel lent; may be called again, from any thread."""
+        self.release()
         self._worker.close()
+
+    def release(self) -> None:
+        """Give back what this process has mapped; :meth:`close` does it, and so does a fork."""
+        self._reader.release()
 
     def __enter__(self) -> Probe:
         return self
@@ -233,49 +240,10 @@ class Probe:
         text = f"Probe {self.name}: attached to {where} · live · Linux {os.uname().release}"
         return "\n".join([text, *(str(d) for d in self.diagnostics)])
 
-    # collecting ---------------------------------------------------------------------------
-
     def _check_open(self) -> None:
-        if self.closed:
+        if self._worker.closed:
             raise ProbeClosed(
                 f"the probe {self.name} is closed, so nothing is attached",
                 "run the cell that makes it again",
             )
-
-    def _collect(self) -> None:
-        if self._loaded.ring is not None:
-            self._keep(self._loaded.ring.read())
-        elif self._loaded.dtype is not None or self.program.prints:
-            reply = self._worker.request("read")
-            self._lost += reply["lost"]
-            if self._loaded.dtype is not None:
-                self._keep(np.frombuffer(reply.payload, self._loaded.dtype))
-            else:
-                records, lost = parse_printk(reply.payload)
-                self._lost += lost
-                self._keep(records)
-
-    def _keep(self, records: NDArray[Any]) -> None:
-        if len(records):
-            self._kept.append(records)
-
-    def _take(self, count: int | None) -> NDArray[Any]:
-        if not self._kept:
-            return np.empty(0, self.dtype)
-        printed = self._loaded.dtype is None
-        records = join_printk(self._kept) if printed else np.concatenate(self._kept)
-        records = _ordered(records)
-        self._kept = []
-        if count is not None and len(records) > count:
-            self._kept = [records[count:]]
-        return records[:count]
-
-
-def _ordered(records: NDArray[Any]) -> NDArray[Any]:
-    """By time, where the record has it: the buffers of different processors come one by one."""
-    for name in _TIME_FIELDS:
-        if name in (records.dtype.names or ()):
-            times = records[name]
-            if (times[1:] < times[:-1]).any():
-                return records[np.argsort(times, kind="stable")]
-    return records
+        self._worker.check()

@@ -1,15 +1,17 @@
 """A C program as the learner wrote it, and the text bcc is given, with true line numbers.
 
 bcc writes a struct in front of each function that takes ``TRACEPOINT_PROBE``'s argument, so every
-message of clang and of the verifier names lines that are not the learner's. ``#line`` directives
-(C11, 6.10.4) behind the opening brace of those functions set the count right again.
+message of clang and of the verifier would name lines that are not the learner's. A ``#line``
+directive (C11, 6.10.4) within the function's declaration, behind a specifier that changes nothing,
+sets the count right again: the struct is written in front of both.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from tracekit.errors import CompileError
@@ -21,11 +23,17 @@ _COMMENT_OR_STRING = re.compile(
 )
 _PROBE = re.compile(
     r"\bTRACEPOINT_PROBE\s*\(\s*(?P<category>\w+)\s*,\s*(?P<event>\w+)\s*\)"
-    r"|\(\s*struct\s+tracepoint__(?P<long>\w+)\s*\*\s*\w+\s*\)"
+    r"|\bint\s+tracepoint__\w+\s*\(\s*struct\s+tracepoint__\w+\s*\*\s*\w+\s*\)"
 )
-_LOCAL_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"(?P<name>[^"]+)"[^\n]*$', re.MULTILINE)
-_STRUCT = re.compile(r"\bstruct\s+(?P<name>\w+)\s*\{")
-_TYPEDEF = re.compile(r"\btypedef\s+struct\s*\w*\s*\{")
+_CONDITIONAL = re.compile(r"^[ \t]*#[ \t]*(if|endif)", re.MULTILINE)
+_LOCAL_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"(?P<name>[^"\n]+)"[^\n]*$', re.MULTILINE)
+_ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once[^\n]*$", re.MULTILINE)
+_ATTRIBUTE = r"(?:__attribute__\s*\(\(.*?\)\)|__packed|__aligned\s*\(.*?\))"
+_STRUCT = re.compile(rf"\bstruct\s+(?:{_ATTRIBUTE}\s*)*(?P<name>\w+)\s*\{{", re.DOTALL)
+_TYPEDEF = re.compile(
+    rf"\btypedef\s+struct\s*(?:{_ATTRIBUTE}\s*)*(?:\w+\s*)?(?:{_ATTRIBUTE}\s*)*\{{", re.DOTALL
+)
+_TYPEDEF_NAME = re.compile(rf"\}}\s*(?:{_ATTRIBUTE}\s*)*(?P<name>\w+)", re.DOTALL)
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -44,14 +52,15 @@ class Program:
     ``folder`` is where ``#include "…"`` looks; ``defines`` become ``-D`` options. Nothing is
     read or compiled before it is asked for.
 
-    >>> program = Program("TRACEPOINT_PROBE(tcp, tcp_probe) { return 0; }", "first.c")
+    >>> program = Program("// mine\\nTRACEPOINT_PROBE(tcp, tcp_probe) { return 0; }", "first.c")
     >>> program.tracepoints, program.prints
     (('tcp:tcp_probe',), False)
     >>> print(program.compiled_text)
     #line 1 "first.c"
-    TRACEPOINT_PROBE(tcp, tcp_probe) {
-    #line 1 "first.c"
-                                       return 0; }
+    // mine
+    extern
+    #line 2 "first.c"
+    TRACEPOINT_PROBE(tcp, tcp_probe) { return 0; }
     """
 
     text: str
@@ -62,42 +71,53 @@ class Program:
     @property
     def lines(self) -> list[str]:
         """The lines of the text; line 1 is at position 0."""
-        return self.text.splitlines()
+        # not splitlines(): a form feed ends no line of C
+        lines = self.text.split("\n")
+        return lines if lines[-1] else lines[:-1]
 
     @property
     def code(self) -> str:
         """The text with comments and strings blanked out, every character still in its place."""
-        return _COMMENT_OR_STRING.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), self.text)
+        return _blank(self.text)
 
     @property
     def tracepoints(self) -> tuple[str, ...]:
-        """``category:event`` of every ``TRACEPOINT_PROBE``, in order."""
+        """``category:event`` of every ``TRACEPOINT_PROBE``, in order, each once."""
+        return tuple(dict.fromkeys(name for name, _ in self._written_tracepoints()))
+
+    @property
+    def certain_tracepoints(self) -> tuple[str, ...]:
+        """Those of :attr:`tracepoints` that no ``#if`` can take out."""
         return tuple(
-            f"{m['category']}:{m['event']}" for m in _PROBE.finditer(self.code) if m["event"]
+            dict.fromkeys(name for name, certain in self._written_tracepoints() if certain)
         )
 
     @property
     def prints(self) -> bool:
         """Whether it uses ``bpf_trace_printk``."""
-        return re.search(r"\bbpf_trace_printk\s*\(", self.code) is not None
+        return re.search(r"\bbpf_trace_printk\s*\(", _blank(self.self_contained_text)) is not None
 
     @property
     def flags(self) -> list[str]:
-        """The compiler's options that ``defines`` stand for."""
-        return [f"-D{name}={value}" for name, value in self.defines.items()]
+        """The compiler's options that ``defines`` stand for; True and False are 1 and 0 in C."""
+        return [
+            f"-D{name}={int(value) if isinstance(value, bool) else value}"
+            for name, value in self.defines.items()
+        ]
 
     @property
     def structs(self) -> tuple[Struct, ...]:
-        """The structs the program defines, its local headers included."""
-        code = _COMMENT_OR_STRING.sub(" ", self._with_local_headers(self.text))
+        """The structs defined outside of functions, in the program and its local headers."""
+        code = _blank(self.self_contained_text)
+        depth = [0, *accumulate({"{": 1, "}": -1}.get(character, 0) for character in code)]
         found = []
         for match in _STRUCT.finditer(code):
-            found.append((f"struct {match['name']}", match.end()))
+            if depth[match.start()] == 0:
+                found.append((f"struct {match['name']}", match.end()))
         for match in _TYPEDEF.finditer(code):
             end = _closing_brace(code, match.end())
-            name = _IDENTIFIER.search(code, end)
-            if name:
-                found.append((name[0], match.end()))
+            if name := _TYPEDEF_NAME.match(code, end):
+                found.append((name["name"], match.end()))
         return tuple(
             Struct(name, frozenset(_IDENTIFIER.findall(code[start : _closing_brace(code, start)])))
             for name, start in found
@@ -106,48 +126,76 @@ class Program:
     @property
     def compiled_text(self) -> str:
         """What bcc is given: local headers in place of their includes, and ``#line`` directives."""
-        code = self.code
-        pieces, done = [], 0
-        for match in _PROBE.finditer(code):
-            brace = code.find("{", match.end())
-            if brace < 0 or ";" in code[match.end() : brace]:
-                continue  # a declaration
-            line = code.count("\n", 0, brace) + 1
-            # Blanks keep the columns of what follows on the same line.
-            column = brace - (code.rfind("\n", 0, brace) + 1)
-            pieces.append(self.text[done : brace + 1])
-            pieces.append(f"\n{self._line_directive(line)}" + " " * (column + 1))
-            done = brace + 1
-        pieces.append(self.text[done:])
-        return self._line_directive(1) + self._with_local_headers("".join(pieces))
+        return self._expand(directives=True)
 
     @property
     def self_contained_text(self) -> str:
         """The text with its local headers in place of their includes, for a reader elsewhere."""
-        return self._with_local_headers(self.text, directives=False)
+        return self._expand(directives=False)
 
-    def _line_directive(self, line: int, file: str | None = None) -> str:
-        return f'#line {line} "{file or self.file}"\n'
+    def _written_tracepoints(self) -> list[tuple[str, bool]]:
+        code = _blank(self.self_contained_text)
+        conditionals = [(match.start(), match[1] == "if") for match in _CONDITIONAL.finditer(code)]
+        found = []
+        for match in _probes(code):
+            if match["event"]:
+                depth = sum(1 if opens else -1 for at, opens in conditionals if at < match.start())
+                found.append((f"{match['category']}:{match['event']}", depth == 0))
+        return found
 
-    def _with_local_headers(self, text: str, *, directives: bool = True) -> str:
-        def insert(match: re.Match[str]) -> str:
-            name = match["name"]
-            path = (self.folder or Path()) / name
-            if not path.is_file():
-                return match[0]  # clang says that it is missing, and where
-            header = path.read_text().rstrip("\n")
-            if not directives:
-                return header
-            # The line of the include, as the reader counts it.
-            line = next(
-                number
-                for number, there in enumerate(self.lines, 1)
-                if there.strip() == match[0].strip()
-            )
-            after = self._line_directive(line + 1).rstrip()
-            return f"{self._line_directive(1, name)}{header}\n{after}"
+    def _expand(self, directives: bool) -> str:
+        source = _Source(self.text, self.file, self.folder or Path())
+        return source.expand(directives, once=set(), within=())
 
-        return _LOCAL_INCLUDE.sub(insert, text)
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One file of a program: the .c file, or a header it includes."""
+
+    text: str
+    name: str
+    folder: Path
+
+    def expand(self, directives: bool, *, once: set[Path], within: tuple[Path, ...]) -> str:
+        """Put local headers in place of their includes, ``#line`` directives where wanted.
+
+        ``once`` are the headers that must not come again, ``within`` those we are in.
+        """
+        code, edits = _blank(self.text), []
+        for match in _LOCAL_INCLUDE.finditer(self.text):
+            path = self.folder / match["name"]
+            # an include in a comment is none, and clang says of a missing one where it is
+            if "#" in code[match.start() : match.end()] and path.is_file():
+                header = _header(path, match["name"], directives, once, within)
+                if directives:
+                    header += "\n" + self._directive_at(match.end(), 1).rstrip()
+                edits.append((match.start(), match.end(), header))
+        for match in _probes(code) if directives else ():
+            start = match.start()
+            before = self.text[self.text.rfind("\n", 0, start) + 1 : start]
+            # Blanks keep the column that clang points at.
+            new = f"extern\n{self._directive_at(start)}" + " " * len(before.encode())
+            edits.append((start, start, f"\n{new}" if before else new))
+        text = self.text
+        for begin, end, new in sorted(edits, reverse=True):
+            text = text[:begin] + new + text[end:]
+        return (_directive(1, self.name) if directives else "") + text
+
+    def _directive_at(self, position: int, lines_further: int = 0) -> str:
+        return _directive(self.text.count("\n", 0, position) + 1 + lines_further, self.name)
+
+
+def _header(
+    path: Path, name: str, directives: bool, once: set[Path], within: tuple[Path, ...]
+) -> str:
+    text = path.read_text(encoding="utf-8", errors="replace").rstrip("\n")
+    if path in once or path in within:
+        return ""
+    if _ONCE.search(text):
+        once.add(path)
+        text = _ONCE.sub("", text)
+    source = _Source(text, name, path.parent)
+    return source.expand(directives, once=once, within=(*within, path))
 
 
 def read_program(
@@ -162,12 +210,36 @@ def read_program(
     for place in places:
         candidate = place / path
         if candidate.is_file():
-            return Program(candidate.read_text(), path.name, candidate.parent, dict(defines or {}))
+            return Program(
+                candidate.read_text(encoding="utf-8", errors="replace"),
+                path.name,
+                candidate.parent,
+                dict(defines or {}),
+            )
     known = sorted({file.name for folder in folders for file in folder.glob("*.c")})
     raise CompileError(
         f"no C file {str(path)!r}",
         f"the programs of the course are {', '.join(known)}" if known else "",
     )
+
+
+def _blank(text: str) -> str:
+    return _COMMENT_OR_STRING.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
+
+
+def _probes(code: str) -> Iterator[re.Match[str]]:
+    """Find the functions bcc writes a struct for, but for those that a macro only may define."""
+    for match in _PROBE.finditer(code):
+        line = code.rfind("\n", 0, match.start()) + 1
+        while code[:line].endswith("\\\n"):
+            line = code.rfind("\n", 0, line - 1) + 1
+        if not code[line : match.start()].lstrip().startswith("#"):
+            yield match
+
+
+def _directive(line: int, file: str) -> str:
+    name = file.replace("\\", "\\\\").replace('"', '\\"')
+    return f'#line {line} "{name}"\n'
 
 
 def _closing_brace(code: str, start: int) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from tracekit.capture.diagnostics import verifier_error
 from tracekit.capture.process import RequestFailed
 from tracekit.capture.program import Program
-from tracekit.errors import AttachError, RequirementMissing, TracekitError
+from tracekit.errors import AttachError, RequirementMissing, TracekitError, UnknownTracepoint
 
 __all__ = ("not_permitted", "refusal")
 
@@ -31,7 +32,9 @@ def refusal(failure: RequestFailed, program: Program, tracepoint: str) -> Tracek
             "fn_name is the name of the C function that takes the struct",
         )
     if "Failed to attach" in message:
-        return _attach_error(output, tracepoint)
+        # of a program with several functions bcc says which tracepoint it was
+        named = re.search(r"to tracepoint b'([^']+)'", message)
+        return _attach_error(output, named[1] if named else tracepoint)
     if "tracefs instance" in message:
         return RequirementMissing(
             message,
@@ -50,7 +53,7 @@ def not_permitted() -> RequirementMissing:
     )
 
 
-def _attach_error(output: str, tracepoint: str) -> AttachError:
+def _attach_error(output: str, tracepoint: str) -> TracekitError:
     # libbpf prints errno's text, e.g. "ioctl(PERF_EVENT_IOC_SET_BPF): Permission denied"
     if "Argument list too long" in output:
         return AttachError(
@@ -71,5 +74,7 @@ def _attach_error(output: str, tracepoint: str) -> AttachError:
             f"{tracepoint} is written by ftrace itself: nothing can be attached to it",
             "choose a tracepoint of another category",
         )
+    if "No such file" in output:
+        return UnknownTracepoint(tracepoint, where=f"Linux {os.uname().release}")
     said = output.strip().splitlines()[-1:] or ["it gave no reason"]
     return AttachError(f"the kernel refused to attach to {tracepoint}: {said[0]}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -53,3 +55,13 @@ def running_cell() -> tuple[str, int] | None:
     parent: Any = getattr(shell, "get_parent", dict)() or {}
     cell = parent.get("metadata", {}).get("cellId")
     return (cell, shell.execution_count) if cell else None
+
+
+def _release_all() -> None:
+    for probe in list(_probes):
+        probe.release()
+
+
+# A process that is forked without exec would otherwise keep what the probes have mapped.
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_release_all)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.capture.batches import join_records
 from tracekit.errors import RecordTypeError
 
 __all__ = ("RingBuffer", "can_map_rings")
@@ -30,7 +31,8 @@ def can_map_rings() -> bool:
     x86 keeps loads in order and does not move a store before a load; other processors may, and
     there the worker reads the ring with bcc's own callback.
     """
-    return platform.machine() in {"x86_64", "AMD64", "i686"}
+    # Not i686: there the positions are 32 bits wide.
+    return platform.machine() in {"x86_64", "AMD64"}
 
 
 class RingBuffer:
@@ -67,8 +69,9 @@ class RingBuffer:
 
         The space is given back to the kernel before this returns.
 
-        :raises RecordTypeError: a record has another length than the dtype; it is passed over, so
-            the next call goes on behind it.
+        :raises RecordTypeError: the first record has another length than the dtype; it is passed
+            over, so the next call goes on behind it. (What is in front of such a record comes
+            first, in a call of its own.)
         """
         batches = []
         position = int(self._consumer[0])
@@ -85,6 +88,8 @@ class RingBuffer:
                 break
             if header == self._length:
                 continue  # it was committed between the two looks
+            if batches and not header & _DISCARD:
+                break
             length = header & ~(_BUSY | _DISCARD)
             position += (_HEADER + length + 7) // 8 * 8
             if not header & _DISCARD:
@@ -92,12 +97,10 @@ class RingBuffer:
                 raise RecordTypeError(
                     f"the ring buffer holds a record of {length} bytes, and the program's struct"
                     f" has {self._length}",
-                    "send one type of record to one ring buffer",
+                    "send the whole struct, and one type of struct, to one ring buffer",
                 )
         self._consumer[0] = position
-        if not batches:
-            return np.empty(0, self.dtype)
-        return np.concatenate(batches) if len(batches) > 1 else batches[0]
+        return batches[0] if len(batches) == 1 else join_records(batches, self.dtype)
 
     def _header_at(self, position: int, count: int) -> NDArray[np.uint32]:
         start = position & int(self._mask)

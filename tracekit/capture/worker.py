@@ -13,6 +13,7 @@ programs, maps, attachments. It ends by itself also when the notebook was killed
 import contextlib
 import ctypes
 import errno
+import fcntl
 import inspect
 import json
 import os
@@ -22,13 +23,16 @@ import socket
 import sys
 import threading
 import time
+import traceback
 import warnings
 from typing import Any
 
-PERF_EVENT_ARRAY, RINGBUF, ARRAY = 4, 27, 2  # enum bpf_map_type, include/uapi/linux/bpf.h
-MMAPABLE = 1024  # BPF_F_MMAPABLE
+PERF_EVENT_ARRAY, RINGBUF = 4, 27  # enum bpf_map_type, include/uapi/linux/bpf.h
 DRAIN_EVERY = 0.02  # seconds: with so many wake-ups a second, events cost next to nothing
 KEEP = 64 << 20  # bytes kept for the notebook between two reads; more is dropped and counted
+# A program may send faster than anybody reads; then the buffers are never found empty.
+DRAIN_AT_MOST = 0.5  # seconds until the notebook is given what there is
+READ_AT_ONCE = 1 << 20  # bytes of trace_pipe
 
 with warnings.catch_warnings():
     # bcc 0.26 has an invalid escape sequence, which Python 3.12 and later complain about
@@ -61,53 +65,66 @@ class Printk:
 
     A trace_pipe has one reader at a time (kernel/trace/trace.c, v6.6, open_pipe_on_cpu), so each
     probe that prints reads an instance of its own: one it makes, or, where it may not make any, one
-    of those that `tracekit lab` made for this user.
+    of those that `tracekit lab` made for this user. Before Linux 5.9 (commit ac5a72ea5c89) the
+    lines are written to the one buffer of the whole machine, and are read there.
     """
 
-    def __init__(self, tracefs: str) -> None:
-        self.made: str | None = None
+    def __init__(self) -> None:
+        self.made = self.enable = ""
+        self.pipe = self.lock = -1
+
+    def open(self, tracefs: str) -> None:
+        """Find an instance, and begin to read."""
+        if not os.path.isdir(os.path.join(tracefs, "events/bpf_trace/bpf_trace_printk")):
+            self._open_pipe(tracefs)
+            return
         instances = os.path.join(tracefs, "instances")
         remove_abandoned_instances(instances)
         own = os.path.join(instances, f"tracekit-worker-{os.getpid()}")
         try:
-            os.mkdir(own)
-            self.made = own
-            self._open(own)
-        except PermissionError:
+            make_folder(own)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
             self._open_prepared(instances)
-        except BaseException:
-            self.close()
-            raise
+        else:
+            self.made = own
+            self._open_instance(own)
 
-    def _open(self, instance: str) -> None:
-        self.pipe = os.open(os.path.join(instance, "trace_pipe"), os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            # what a former reader of the instance left unread is not ours
-            with open(os.path.join(instance, "trace"), "w"):
-                pass
-            self.enable = os.path.join(instance, "events/bpf_trace/bpf_trace_printk/enable")
-            with open(self.enable, "w") as file:
-                file.write("1")
-        except BaseException:
-            os.close(self.pipe)
-            raise
+    def _open_pipe(self, folder: str) -> None:
+        self.pipe = os.open(os.path.join(folder, "trace_pipe"), os.O_RDONLY | os.O_NONBLOCK)
+
+    def _open_instance(self, instance: str) -> None:
+        self._open_pipe(instance)
+        # what a former reader of the instance left unread is not ours
+        with open(os.path.join(instance, "trace"), "w"):
+            pass
+        enable = os.path.join(instance, "events/bpf_trace/bpf_trace_printk/enable")
+        with open(enable, "w") as file:
+            file.write("1")
+        self.enable = enable
 
     def _open_prepared(self, instances: str) -> None:
         prefix = f"tracekit-{os.getuid()}-"
         names = sorted(name for name in os.listdir(instances) if name.startswith(prefix))
         for name in names:
+            instance = os.path.join(instances, name)
             try:
-                return self._open(os.path.join(instances, name))
+                # Before v6.6 two readers of a trace_pipe shared its lines out: so a lock.
+                self.lock = os.open(instance, os.O_RDONLY)
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return self._open_instance(instance)
             except OSError as error:
-                if error.errno not in (errno.EBUSY, errno.EACCES):
+                self._let_go()
+                if error.errno not in (errno.EBUSY, errno.EACCES, errno.EAGAIN, errno.ENOENT):
                     raise
         state = f"all {len(names)} prepared ones are in use" if names else "none was prepared"
         raise PermissionError(f"this process may not make a tracefs instance, and {state}")
 
     def read(self) -> bytes:
-        """Read all lines that are there now, without waiting."""
-        chunks = []
-        while True:
+        """Read the lines that are there now, some READ_AT_ONCE bytes at most, without waiting."""
+        chunks, got = [], 0
+        while got < READ_AT_ONCE:
             try:
                 chunk = os.read(self.pipe, 1 << 16)
             except BlockingIOError:
@@ -115,17 +132,40 @@ class Printk:
             if not chunk:
                 break
             chunks.append(chunk)
+            got += len(chunk)
         return b"".join(chunks)
 
     def close(self) -> None:
         """Stop reading, and remove the instance if it was made here."""
-        with contextlib.suppress(OSError, AttributeError):
-            os.close(self.pipe)
-        with contextlib.suppress(OSError, AttributeError), open(self.enable, "w") as file:
-            file.write("0")
-        if self.made:
-            with contextlib.suppress(OSError):
+        self._let_go()
+        if self.enable:
+            with contextlib.suppress(OSError), open(self.enable, "w") as file:
+                file.write("0")
+        for _ in range(100):
+            try:
                 os.rmdir(self.made)
+            except OSError as error:
+                # the draining thread may be in the middle of a read
+                if error.errno == errno.EBUSY:
+                    time.sleep(0.005)
+                    continue
+            break
+
+    def _let_go(self) -> None:
+        for descriptor in (self.pipe, self.lock):
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        self.pipe = self.lock = -1
+
+
+def make_folder(path: str) -> None:
+    """Make a folder, in place of one that a killed worker with the same process id left."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        os.rmdir(path)
+        os.mkdir(path)
 
 
 def remove_abandoned_instances(instances: str) -> None:
@@ -145,11 +185,18 @@ class Worker:
     def __init__(self) -> None:
         self.program: Any = None
         self.printk: Printk | None = None
-        self.chunks: list[bytes] = []  # what came since the last read
-        self.kept = 0
-        self.lost = 0
-        self.polled = False  # bcc's buffers, read here every DRAIN_EVERY seconds
         self.has_ring_callbacks = False
+        # what came since the last read, guarded by the lock
+        self.lock = threading.Lock()
+        self.chunks: list[bytes] = []
+        self.kept = 0  # their length in bytes
+        self.lost = 0  # events the kernel says it lost
+        self.dropped = 0  # events there was no room for here
+        self.foreign = 0  # the length of a record that is not of the program's type
+        # the draining thread's passes over the buffers, guarded by the condition
+        self.passes = threading.Condition()
+        self.begun = self.finished = 0
+        self.wake = threading.Event()
 
     # the requests -------------------------------------------------------------------------
 
@@ -178,24 +225,26 @@ class Worker:
 
     def start(self, request: dict[str, Any]) -> Answer:
         """Open all readers, then load and attach: no event falls between."""
-        names, descriptors = [], []
+        names, descriptors, polled = [], [], False
         for table in tables(self.program):
             name = table["name"]
-            if table["type"] == PERF_EVENT_ARRAY and name in request["records"]:
-                self._open_perf(name, request["records"][name], request["pages"])
-            elif table["type"] == RINGBUF and name in request["records"]:
-                if request["map_rings"]:
-                    names.append(name)
-                    descriptors.append(table["descriptor"])
-                else:
-                    self._open_ring(name, request["records"][name])
-            elif table["type"] == ARRAY and table["flags"] & MMAPABLE:
+            if name in request["maps"]:
                 names.append(name)
                 descriptors.append(table["descriptor"])
+            elif name in request["records"]:
+                polled = True
+                if table["type"] == PERF_EVENT_ARRAY:
+                    self._open_perf(name, request["records"][name], request["pages"])
+                else:
+                    self._open_ring(name, request["records"][name])
         if request["printk"]:
-            self.printk = Printk(request["tracefs"])
+            self.printk = Printk()
+            self.printk.open(request["tracefs"])
+        if polled or self.printk is not None:
+            threading.Thread(target=self._drain_forever, daemon=True).start()
         self.program.attach_tracepoint_probes()
-        return {"descriptors": names}, descriptors, b""
+        made = self.printk.made if self.printk is not None else ""
+        return {"descriptors": names, "made": made}, descriptors, b""
 
     def attach(self, request: dict[str, Any]) -> Answer:
         """Load and attach a function whose argument the program declares itself."""
@@ -204,18 +253,44 @@ class Worker:
 
     def read(self, request: dict[str, Any]) -> Answer:
         """Hand over what came since the last read."""
-        self.drain()
-        chunks, self.chunks = self.chunks, []
-        lost, self.lost = self.lost, 0
-        self.kept = 0
-        return {"lost": lost}, [], b"".join(chunks)
+        with self.passes:
+            # the pass that runs now may be past a buffer that has got something since
+            wanted = self.begun + 1
+            self.wake.set()
+            self.passes.wait_for(lambda: self.finished >= wanted, DRAIN_AT_MOST)
+        with self.lock:
+            chunks, self.chunks, self.kept = self.chunks, [], 0
+            values = {"lost": self.lost, "dropped": self.dropped, "foreign": self.foreign}
+            self.lost = self.dropped = self.foreign = 0
+        return values, [], b"".join(chunks)
 
     # the readers --------------------------------------------------------------------------
 
-    def drain(self) -> None:
-        """Take what bcc's buffers and the trace_pipe hold."""
-        if self.printk is not None:
-            self._keep(self.printk.read())
+    def _drain_forever(self) -> None:
+        # A thread of its own, because bcc goes on reading a buffer until it finds it empty.
+        try:
+            while True:
+                self.wake.wait(DRAIN_EVERY)
+                self.wake.clear()
+                with self.passes:
+                    self.begun += 1
+                self._drain()
+                with self.passes:
+                    self.finished += 1
+                    self.passes.notify_all()
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            self.close()
+            os._exit(1)
+
+    def _drain(self) -> None:
+        end = time.monotonic() + DRAIN_AT_MOST
+        while self.printk is not None:
+            data = self.printk.read()
+            self._keep(data, data.count(b"\n"))
+            if len(data) < READ_AT_ONCE or time.monotonic() > end:
+                break
         if self.program.perf_buffers:
             if hasattr(self.program, "perf_buffer_consume"):
                 self.program.perf_buffer_consume()
@@ -224,26 +299,29 @@ class Worker:
         if self.has_ring_callbacks:
             self.program.ring_buffer_consume()
 
-    def readers(self) -> list[int]:
-        """Descriptors worth waiting for beside the socket."""
-        return [self.printk.pipe] if self.printk is not None else []
-
-    def _keep(self, data: bytes) -> None:
-        if self.kept + len(data) > KEEP:
-            self.lost += data.count(b"\n") if self.printk is not None else 1
-        elif data:
-            self.kept += len(data)
-            self.chunks.append(data)
+    def _keep(self, data: bytes, events: int = 1) -> None:
+        with self.lock:
+            if self.kept + len(data) > KEEP:
+                self.dropped += events
+            elif data:
+                self.kept += len(data)
+                self.chunks.append(data)
 
     def _open_perf(self, name: str, size: int, pages: int) -> None:
-        self.polled = True
+        # A sample is as long as the record, rounded up: with the u32 of its length in front, and
+        # behind the rest of the ring buffer's record, it takes a multiple of 8 bytes
+        # (kernel/events/core.c, perf_prepare_sample).
+        sample = (size + 4 + 7) // 8 * 8 - 4
 
         def receive(cpu: int, data: int, length: int) -> None:
-            # a sample is at least as long as the record: perf rounds it up
-            self._keep(ctypes.string_at(data, min(length, size)))
+            if length in (size, sample):
+                self._keep(ctypes.string_at(data, size))
+            else:
+                self.foreign = length
 
         def lose(count: int) -> None:
-            self.lost += count
+            with self.lock:
+                self.lost += count
 
         table = self.program[name.encode()]
         options = {"page_cnt": pages, "lost_cb": lose}
@@ -253,10 +331,11 @@ class Worker:
         table.open_perf_buffer(receive, **options)
 
     def _open_ring(self, name: str, size: int) -> None:
-        self.polled = True
-
         def receive(context: int, data: int, length: int) -> int:
-            self._keep(ctypes.string_at(data, min(length, size)))
+            if length == size:
+                self._keep(ctypes.string_at(data, size))
+            else:
+                self.foreign = length
             return 0
 
         self.program[name.encode()].open_ring_buffer(receive)
@@ -326,25 +405,11 @@ def answer(channel: socket.socket, reply: Answer) -> None:
 
 
 def serve(channel: socket.socket) -> None:
-    """Answer requests until the socket is closed, reading buffers in between."""
+    """Answer requests until the socket is closed."""
     worker = Worker()
     threading.Thread(target=end_with_the_socket, args=(channel, worker), daemon=True).start()
     answer(channel, ({"ready": os.getpid()}, [], b""))
-    requests = channel.makefile("rb")
-    while True:
-        waiting: list[Any] = [channel, *worker.readers()]
-        timeout = DRAIN_EVERY if worker.polled else None
-        readable, _, _ = select.select(waiting, [], [], timeout)
-        if channel not in readable:
-            worker.drain()
-            if worker.printk is not None:
-                # let lines gather: a wake-up for each would slow what is traced
-                time.sleep(DRAIN_EVERY)
-            continue
-        line = requests.readline()
-        if not line:
-            worker.close()
-            return
+    for line in channel.makefile("rb"):
         request = json.loads(line)
         try:
             reply = getattr(worker, request["request"])(request)
@@ -358,6 +423,7 @@ def serve(channel: socket.socket) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         answer(channel, reply)
+    worker.close()
 
 
 if __name__ == "__main__":
