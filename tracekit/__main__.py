@@ -128,31 +128,36 @@ def run_verb(arguments: list[str]) -> int:
 
 
 def _lab(chosen: argparse.Namespace, rest: list[str]) -> int:
-    from tracekit.host.lab import jupyter_words, launch, plan_launch
-    from tracekit.host.setup import setup
+    from tracekit.host.lab import jupyter_words, launch, needs_sudo, plan_launch
+    from tracekit.host.setup import SudoRefused, setup
 
     options = ["--no-browser"] if chosen.no_browser else []
     options += ["--port=" + chosen.port] if chosen.port else []
     options += ["--ip=" + chosen.ip] if chosen.ip else []
-    reason = "start JupyterLab as you, with CAP_BPF and CAP_PERFMON"
-    setup(frozenset(), dry_run=chosen.dry_run, also_as_root=reason)
+    reason = "start JupyterLab as you, with CAP_BPF and CAP_PERFMON" if needs_sudo() else ""
+    failures = setup(frozenset(), dry_run=chosen.dry_run, also_as_root=reason)
     plan = plan_launch(
         jupyter_words([*options, *rest]),
         user=chosen.user,
         root_option="--allow-root",
+        sudo=not any(isinstance(failure, SudoRefused) for failure in failures),
         dry_run=chosen.dry_run,
     )
     return launch(plan, dry_run=chosen.dry_run)
 
 
 def _test(chosen: argparse.Namespace, rest: list[str]) -> int:
-    from tracekit.host.lab import launch, plan_launch, python_words
-    from tracekit.host.setup import setup
+    from tracekit.host.lab import launch, needs_sudo, plan_launch, python_words
+    from tracekit.host.setup import SudoRefused, setup
 
-    reason = "run the live tests as you, with CAP_BPF and CAP_PERFMON"
-    setup(frozenset({"test"}), dry_run=chosen.dry_run, also_as_root=reason)
-    words = [*python_words(), "-m", "pytest", *rest]
-    plan = plan_launch(words, may_be_root=True, dry_run=chosen.dry_run)
+    reason = "run the live tests as you, with CAP_BPF and CAP_PERFMON" if needs_sudo() else ""
+    failures = setup(frozenset({"test"}), dry_run=chosen.dry_run, also_as_root=reason)
+    plan = plan_launch(
+        [*python_words(), "-m", "pytest", *rest],
+        may_be_root=True,
+        sudo=not any(isinstance(failure, SudoRefused) for failure in failures),
+        dry_run=chosen.dry_run,
+    )
     return launch(plan, dry_run=chosen.dry_run)
 
 

@@ -38,13 +38,14 @@ def as_json(checks: Iterable[Check]) -> str:
 def as_text(checks: Iterable[Check]) -> str:
     """Write a table for people: level, name, ``ok`` or ``missing``, fact; the remedy below it."""
     checks = list(checks)
-    levels = {requirement.name: requirement.level for requirement in REQUIREMENTS}
+    table = {requirement.name: requirement for requirement in REQUIREMENTS}
     width = max((len(check.name) for check in checks), default=0)
     lines = []
     for check in checks:
         word = "ok" if check.ok else "missing"
-        start = f"{levels.get(check.name, ''):2}  {check.name:{width}}  "
-        lines.append(f"{start}{word:7}  {check.fact}")
+        start = f"{table[check.name].level:2}  {check.name:{width}}  "
+        purpose = "" if check.ok else f" (needed for {table[check.name].needed_for})"
+        lines.append(f"{start}{word:7}  {check.fact}{purpose}")
         if check.remedy:
             lines.append(f"{'':{len(start)}}next:    {check.remedy}")
     reached = level_reached(checks)

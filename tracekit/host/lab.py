@@ -28,6 +28,7 @@ __all__ = (
     "Launch",
     "jupyter_words",
     "launch",
+    "needs_sudo",
     "plan_launch",
     "python_words",
 )
@@ -77,13 +78,15 @@ def plan_launch(
     may_be_root: bool = False,
     root_option: str = "",
     needs_programs: bool = True,
+    sudo: bool = True,
     dry_run: bool = False,
 ) -> Launch:
     """Decide how to start *words* here.
 
     *user* names the person root should start it for. With *may_be_root*, root starts it as root
     (the tests); otherwise it drops to an ordinary user if there is one, and adds *root_option*
-    where there is none. Without *needs_programs*, reading tracefs is enough.
+    where there is none. Without *needs_programs*, reading tracefs is enough. Without *sudo*, it is
+    not asked.
 
     Raises :class:`~tracekit.errors.RequirementMissing` when *user* does not exist or can't use
     this checkout, and when setup did not get as far as an environment.
@@ -107,13 +110,19 @@ def plan_launch(
         return Launch(supervised, f"as {person[1]}, with CAP_BPF and CAP_PERFMON", wait=True)
     if user:
         raise RequirementMissing("only root can start it for somebody else", "leave --user out")
-    if rights.may_read_tracefs() and (rights.may_load_programs() or not needs_programs):
+    if not needs_sudo(needs_programs=needs_programs):
         return Launch(words, "with the rights of this shell", wait=False)
-    if shutil.which("sudo") is None:
-        note = "without the right to trace the kernel, on recordings: there is no sudo here"
-        return Launch(words, note, wait=False)
+    if not sudo or shutil.which("sudo") is None:
+        return Launch(words, "on recordings, without the right to trace this kernel", wait=False)
     supervised = ("sudo", *supervisor_words(os.getuid(), os.getpid(), words))
     return Launch(supervised, "as you, with CAP_BPF and CAP_PERFMON (through sudo)", wait=True)
+
+
+def needs_sudo(*, needs_programs: bool = True) -> bool:
+    """Whether this process lacks what *needs_programs*, or else reading tracefs, takes."""
+    if sys.platform != "linux" or rights.is_root():
+        return False
+    return not (rights.may_read_tracefs() and (rights.may_load_programs() or not needs_programs))
 
 
 def launch(plan: Launch, *, dry_run: bool = False, quiet: bool = False) -> int:
