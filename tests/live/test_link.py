@@ -150,14 +150,16 @@ def test_a_transfer_over_the_link_is_exact(link, family):
 
 
 def test_probes_see_the_link_although_it_lives_in_namespaces(trace, link):
-    moved = link.transfer(size=300_007, port=5201)
+    # At this rate the router would let 64 KiB pass in one piece, which a veth pair can carry.
+    link.set(rate="1gbit")
+    moved = link.transfer(size=1_000_003, port=5201)
     events = trace.events(*moved.cookies)
     lengths = [length for _, _, cookie, length, _ in events if cookie == moved.server.cookie]
     resent = [event for event in trace.events() if event[1] == "tcp_retransmit_skb"]
-    assert sum(lengths) >= 300_007
-    assert sum(lengths) == 300_007 or resent
-    # Segments are what fits into an Ethernet frame, not the 64 KiB a veth pair could carry; now
-    # and then two are joined while the receiver is busy.
+    assert sum(lengths) >= 1_000_003
+    assert sum(lengths) == 1_000_003 or resent
+    # Segments are what fits into an Ethernet frame; now and then two are joined while the
+    # receiver is busy.
     assert Counter(lengths).most_common(1)[0][0] == 1448
 
 

@@ -44,6 +44,8 @@ def slow_link(
     sends in 40 ms; ``delay`` is the time on the way, each way, ``"10ms"`` or in seconds; ``loss``
     the part of the packets from client to server that is lost, ``"1%"`` or a fraction. Delay and
     loss need netem in the kernel; rate and queue need only tbf.
+    Each packet carries one segment, as on a real wire; above some hundred Mbit/s the processor,
+    not the queue, is therefore what slows the link.
 
     Where this machine forbids user namespaces, the link is loopback, which has no rate: a warning
     says so and why, and ``link.kind`` is ``"loopback"`` instead of ``"namespaces"``.
