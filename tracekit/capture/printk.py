@@ -24,7 +24,7 @@ __all__ = ("join_printk", "parse_printk", "printk_dtype")
 # that is followed by the processor. With the option record-tgid there is a column "(tgid)" in
 # between, and without irq-info there are no flags.
 _LINE = re.compile(
-    rb" *(?P<task>.{1,16}?)-(?P<pid>\d+) +(?:\(.{7}\) +)?\[(?P<cpu>\d+)\] (?:(?P<flags>\S+) +)?"
+    rb" *(?P<task>.{1,16}?)-(?P<pid>\d+) +(?:\(.{7}\) +)?\[(?P<cpu>\d+)\] +(?:(?P<flags>\S+) +)?"
     rb"(?P<ts>\d+\.\d+): \S*: ?(?P<msg>.*)",
     re.DOTALL,
 )

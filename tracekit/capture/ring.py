@@ -23,6 +23,7 @@ __all__ = ("RingBuffer", "can_map_rings")
 _BUSY = 1 << 31  # BPF_RINGBUF_BUSY_BIT
 _DISCARD = 1 << 30  # BPF_RINGBUF_DISCARD_BIT
 _HEADER = 8  # BPF_RINGBUF_HDR_SZ
+_FIRST_LOOK = 64  # records
 
 
 def can_map_rings() -> bool:
@@ -76,8 +77,11 @@ class RingBuffer:
         batches = []
         position = int(self._consumer[0])
         end = int(self._producer[0])
+        # Looking at all there is each time would take for ever where many records are discarded.
+        look = _FIRST_LOOK
         while position < end:
-            complete = self._complete_from(position, end)
+            complete = self._complete_from(position, end, look)
+            look = look * 2 if complete == look else _FIRST_LOOK
             if complete:
                 batches.append(self._copy(position, complete))
                 position += complete * self._stride
@@ -108,8 +112,8 @@ class RingBuffer:
             (count,), np.uint32, self._data.data, offset=start, strides=(self._stride,)
         )
 
-    def _complete_from(self, position: int, end: int) -> int:
-        count = min((end - position) // self._stride, self._size // self._stride)
+    def _complete_from(self, position: int, end: int, most: int) -> int:
+        count = min((end - position) // self._stride, self._size // self._stride, most)
         if not count:
             return 0
         # One comparison covers busy, discarded and foreign records.
