@@ -1,0 +1,161 @@
+"""The road to two capabilities, walked for real: as root (or through sudo), down to a user."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import signal
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tracekit.host.privileges import supervisor_words
+from tracekit.host.rights import is_root, mount_point, sudo_asks_nothing
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(
+        not is_root() and not sudo_asks_nothing(), reason="only root can give capabilities away"
+    ),
+]
+
+# What the person's process says about itself, as one JSON line.
+LOOK = """
+import glob, json, os, pathlib
+status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines())
+tracefs = pathlib.Path(TRACEFS)
+own = sorted(glob.glob(f"{tracefs}/instances/tracekit-{os.getuid()}-*"))
+enable = "events/bpf_trace/bpf_trace_printk/enable"
+print(json.dumps({
+    "uid": os.getuid(), "ambient": status["CapAmb"], "effective": status["CapEff"],
+    "format": (tracefs / "events/sched/sched_switch/format").read_text()[:18],
+    "writable": [os.access(f"{instance}/{enable}", os.W_OK) for instance in own],
+    "home": os.environ["HOME"],
+    "mark": os.environ.get("TRACEKIT_TEST_SESSION"),
+}), flush=True)
+"""
+
+
+def person() -> int:
+    return os.getuid() or pwd.getpwnam("nobody").pw_uid
+
+
+def tracefs() -> Path:
+    found = mount_point("tracefs")
+    assert found is not None
+    return found
+
+
+def state() -> tuple[object, ...]:
+    about = tracefs().stat()
+    return about.st_gid, stat.S_IMODE(about.st_mode), instances()
+
+
+def instances() -> list[str]:
+    # os.listdir is closed to an ordinary user; sudo is what the test needs anyway.
+    words = [*as_root(), "ls", str(tracefs() / "instances")]
+    names = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    return [name for name in names if name.startswith(f"tracekit-{person()}-")]
+
+
+def as_root() -> list[str]:
+    return [] if is_root() else ["sudo", "-n"]
+
+
+def start(program: str, caller: int | None = None) -> subprocess.Popen[str]:
+    text = program.replace("TRACEFS", repr(str(tracefs())))
+    words = supervisor_words(person(), caller or os.getpid(), ("/usr/bin/python3", "-c", text))
+    return subprocess.Popen([*as_root(), *words], stdout=subprocess.PIPE, text=True, cwd="/")
+
+
+def wait_until(condition, seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def _restored():
+    before = state()
+    yield
+    wait_until(lambda: state() == before)
+
+
+@pytest.mark.usefixtures("_restored")
+def test_a_user_with_two_capabilities_and_nothing_else():
+    process = start(LOOK + "raise SystemExit(5)")
+    seen = json.loads(process.communicate()[0])
+    assert process.returncode == 5
+    assert seen["uid"] == person()
+    assert int(seen["effective"], 16) == int(seen["ambient"], 16) == 1 << 39 | 1 << 38
+    assert seen["format"] == "name: sched_switch"
+    assert seen["writable"] == [True] * 4
+    assert seen["home"] == pwd.getpwuid(person()).pw_dir
+    # The caller's environment, if the caller is that person; root's is not handed on.
+    own = os.environ["TRACEKIT_TEST_SESSION"] if not is_root() else None
+    assert seen["mark"] in (own, None)
+
+
+@pytest.mark.usefixtures("_restored")
+def test_two_at_once_share_the_group_and_the_last_restores():
+    waiting = LOOK + "import signal; signal.pause()"
+    first = start(waiting)
+    json.loads(first.stdout.readline())
+    group = tracefs().stat().st_gid
+    second = start(waiting)
+    json.loads(second.stdout.readline())
+    assert tracefs().stat().st_gid == group
+    assert len(instances()) == 8
+    end(first)
+    wait_until(lambda: len(instances()) == 4)
+    assert tracefs().stat().st_gid == group
+    end(second)
+
+
+@pytest.mark.usefixtures("_restored")
+def test_a_signal_is_passed_on_and_everything_undone():
+    process = start(LOOK + "import signal; signal.pause()")
+    json.loads(process.stdout.readline())
+    end(process)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.usefixtures("_restored")
+def test_it_ends_with_the_process_that_asked_for_it():
+    caller = subprocess.Popen(["sleep", "600"])
+    process = start(LOOK + "import signal; signal.pause()", caller.pid)
+    json.loads(process.stdout.readline())
+    caller.kill()
+    caller.wait()
+    process.communicate(timeout=15)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.usefixtures("_restored")
+@pytest.mark.skipif(not is_root(), reason="only root can kill what runs as root")
+def test_what_a_killed_one_left_is_restored_by_the_next():
+    killed = start(LOOK + "import signal; signal.pause()")
+    json.loads(killed.stdout.readline())
+    changed = tracefs().stat().st_gid
+    killed.kill()
+    # Its child gets SIGTERM from the kernel: the pipe has no writer any more.
+    assert killed.stdout.read() == ""
+    killed.wait()
+    assert tracefs().stat().st_gid == changed
+    following = start(LOOK)
+    json.loads(following.communicate()[0])
+    for name in instances():
+        (tracefs() / "instances" / name).rmdir()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    words = [*as_root(), "kill", "-TERM", str(process.pid)]
+    subprocess.run(words, check=True)
+    with contextlib.closing(process.stdout):
+        process.wait(timeout=15)
