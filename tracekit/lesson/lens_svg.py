@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ("Ruler", "Segment", "draw")
+__all__ = ("Ruler", "Segment", "draw", "shown_bytes")
 
 _BYTES = 8  # a row
 _BYTE = 62  # width of a byte, in pixels
@@ -36,6 +36,16 @@ class Segment:
     note: str
 
     @property
+    def end(self) -> int:
+        """The offset of the first byte behind it."""
+        return self.offset + self.size
+
+    @property
+    def short(self) -> str:
+        """The name, and whether it is wrong."""
+        return f"✗ {self.name}" if self.kind == "wrong" else self.name
+
+    @property
     def label(self) -> str:
         """All of it on one line."""
         if self.kind == "wrong":
@@ -52,23 +62,50 @@ class Ruler:
     title: str
     segments: tuple[Segment, ...]
 
-    def label_at(self, offset: int) -> str:
-        """What begins at this byte, or a mark that what began before goes on."""
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """The names of the fields that read other bytes than their name says."""
+        return tuple(segment.name for segment in self.segments if segment.kind == "wrong")
+
+    @property
+    def summary(self) -> str:
+        """How many fields are wrong, and which is the first; empty where none is."""
+        if not self.wrong:
+            return ""
+        count = len(self.wrong)
+        return f"{count} wrong field{'' if count == 1 else 's'}, the first is {self.wrong[0]}"
+
+    def segment_at(self, offset: int) -> Segment | None:
+        """What this byte belongs to; None where this ruler says nothing about it."""
         for segment in self.segments:
-            if segment.offset == offset:
-                return segment.label
-            if segment.offset < offset < segment.offset + segment.size:
-                return "…"
-        return ""
+            if segment.offset <= offset < segment.end:
+                return segment
+        return None
 
 
-def draw(record: bytes, rulers: Sequence[Ruler]) -> str:
-    """An SVG image of the record; transparent, in the colour of the page's text.
+def shown_bytes(record: bytes, hidden: frozenset[int]) -> list[str]:
+    """Each byte in hexadecimal; those that are hidden as two dots.
+
+    >>> shown_bytes(b"\\x01\\xff", frozenset({0}))
+    ['··', 'ff']
+    """
+    return ["··" if place in hidden else f"{byte:02x}" for place, byte in enumerate(record)]
+
+
+def draw(
+    record: bytes,
+    rulers: Sequence[Ruler],
+    part: tuple[int, int],
+    hidden: frozenset[int] = frozenset(),
+) -> str:
+    """An SVG image of a part of the record; transparent, in the colour of the page's text.
 
     Every part has a ``<title>``, which browsers show as a tooltip and screen readers read.
     """
     row_height = _CELL + _STRIP * len(rulers) + _GAP
-    rows = -(-len(record) // _BYTES)
+    first_row, last_row = part[0] // _BYTES, -(-part[1] // _BYTES)
+    shown = shown_bytes(record, hidden)
+    rows = last_row - first_row
     top = _STRIP * len(rulers) + _GAP
     width, height = _LEFT + _BYTES * _BYTE + 2, top + rows * row_height
     parts = [
@@ -84,13 +121,14 @@ def draw(record: bytes, rulers: Sequence[Ruler]) -> str:
         parts.append(
             f'<rect x="{_LEFT}" y="{y + 3}" width="12" height="12" fill="{_HUES[index]}"/>'
         )
-        parts.append(_text(_LEFT + 18, y + 13, ruler.title))
-    for row in range(rows):
-        y = top + row * row_height
+        title = f"{ruler.title}: ✗ {ruler.summary}" if ruler.wrong else ruler.title
+        parts.append(_text(_LEFT + 18, y + 13, title))
+    for row in range(first_row, last_row):
+        y = top + (row - first_row) * row_height
         parts.append(_text(_LEFT - 8, y + 14, str(row * _BYTES), anchor="end", opacity=0.7))
-        for column, byte in enumerate(record[row * _BYTES : (row + 1) * _BYTES]):
+        for column, byte in enumerate(shown[row * _BYTES : (row + 1) * _BYTES]):
             x = _LEFT + column * _BYTE + _BYTE / 2
-            parts.append(_text(x, y + 14, f"{byte:02x}", anchor="middle"))
+            parts.append(_text(x, y + 14, byte, anchor="middle"))
         for index, ruler in enumerate(rulers):
             strip = y + _CELL + index * _STRIP
             parts += _strip(ruler, row, strip, _HUES[index], len(record))
