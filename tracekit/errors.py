@@ -24,9 +24,12 @@ __all__ = (
     "TracefsUnavailable",
     "TracekitError",
     "TrafficError",
+    "UnknownClaim",
+    "UnknownExercise",
     "UnknownField",
     "UnknownKernel",
     "UnknownTracepoint",
+    "VerdictError",
     "VerifierError",
     "WorkerDied",
 )
@@ -188,3 +191,15 @@ class ProbeClosed(TracekitError):
 
 class TrafficError(TracekitError):
     """The test traffic could not be made."""
+
+
+class UnknownClaim(TracekitError, LookupError):
+    """A number that no claim of the document has."""
+
+
+class VerdictError(TracekitError, TypeError):
+    """A verdict about a claim that is neither true nor false nor None."""
+
+
+class UnknownExercise(TracekitError, LookupError):
+    """An exercise or a prediction that the course does not have."""

@@ -1,0 +1,236 @@
+import ast
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tracekit.errors import TracekitError, UnknownClaim, VerdictError
+from tracekit.lesson import claims as module
+from tracekit.lesson.claims import claims, disagreements, main, recorded_claims
+from tracekit.lesson.document import all_claims
+from tracekit.lesson.judgement import claim
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACEKIT_STATE", str(tmp_path))
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """Let this process believe that it runs on another kernel."""
+
+    def pretend(release: str) -> None:
+        names = list(os.uname())
+        names[2] = release
+        monkeypatch.setattr(os, "uname", lambda: os.uname_result(names))
+
+    pretend("6.18.44")
+    return pretend
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize(
+    ("number", "holds", "because", "line"),
+    [
+        (117, False, "", "line 459 · true on 5.4, false here: family came in between"),
+        (117, False, "mark reads 2", "line 459 · true on 5.4, false here: mark reads 2"),
+        (120, True, "", "line 529 · true on 5.4 and here"),
+        (5, None, "no such event", "line 14 · true on 5.4, not judged here: no such event"),
+        (5, None, "", "line 14 · true on 5.4, not judged here"),
+        (85, True, "", "line 331 · true here"),
+        (50, False, "2305 here", "line 156 · false here: 2305 here"),
+        (89, False, "it is 10", "line 345 · false on 5.4 and here: it is 10"),
+        (
+            117,
+            True,
+            "",
+            "line 459 · true on 5.4 and here · the course has seen it false on 6.18",
+        ),
+    ],
+)
+def test_a_cell_shows_one_line(number, holds, because, line):
+    found = claim(number, holds, because)
+    assert found.line == f"claim {number} · {line}"
+    assert " ".join(repr(found).split()) == found.line
+    html = found._repr_html_()
+    assert html.count("<") == 2
+    assert f">claim {number} · {line}<" in html
+
+
+def test_the_kernel_of_the_document_is_not_compared_with_itself(kernel):
+    kernel("5.4.0-28-generic")
+    assert repr(claim(117, True)) == "claim 117 · line 459 · true here"
+
+
+@pytest.mark.usefixtures("kernel")
+def test_html_escapes_what_a_reader_wrote():
+    assert "<b>" not in claim(117, False, "<b>&")._repr_html_()
+    assert claim(117, False, "<b>&").because == "<b>&"
+
+
+@pytest.mark.usefixtures("kernel")
+def test_every_claim_can_be_shown_with_every_verdict():
+    for number, stated in all_claims().items():
+        for holds in (True, False, None):
+            found = claim(number, holds)
+            assert found.line.startswith(f"claim {number} · line {stated.line} · ")
+            assert "\n" not in found.line
+            assert max(map(len, repr(found).splitlines())) <= 80
+
+
+def test_a_verdict_is_kept_for_its_kernel_and_replaced_by_the_next(kernel):
+    claim(117, True)
+    claim(117, np.bool_(False), "again")
+    claim(5, None)
+    assert recorded_claims() == {5: None, 117: False}
+    assert type(recorded_claims()[117]) is bool
+    kernel("5.4.0-28-generic")
+    assert recorded_claims() == {}
+    claim(117, True)
+    assert recorded_claims() == {117: True}
+    assert recorded_claims("6.18.44") == {5: None, 117: False}
+
+
+@pytest.mark.parametrize("holds", [1, 0, "yes", [True], np.array([True]), np.int64(1), 1.0])
+def test_what_is_not_a_truth_value_is_refused(holds):
+    with pytest.raises(VerdictError, match="not a truth value") as caught:
+        claim(62, holds)
+    assert isinstance(caught.value, TypeError | TracekitError)
+    assert recorded_claims() == {}
+
+
+def test_a_number_without_a_claim_records_nothing():
+    with pytest.raises(UnknownClaim):
+        claim(122, True)
+    assert recorded_claims() == {}
+
+
+@pytest.mark.usefixtures("kernel")
+def test_the_table_knows_all_verdicts():
+    claim(117, False)
+    claim(120, True)
+    claim(5, None, "no such event")
+    table = claims()
+    assert len(table) == 121
+    assert repr(table).splitlines()[0] == (
+        "121 claims · Linux 6.18.44 · 1 true, 1 false, 1 not judged, 118 not run"
+    )
+    assert max(map(len, table.text.splitlines())) <= 80
+    assert "true on 5.4, 5.10; false on 5.10-rt, 6.1," in table.text
+    html = table._repr_html_()
+    assert html.count("<tr ") == 121
+    assert "family came in between" in html
+    assert "no such event" in html
+
+
+@pytest.mark.usefixtures("kernel")
+def test_the_table_can_be_narrowed():
+    claim(117, False)
+    claim(120, True)
+    claim(5, None)
+    assert [c.id for c in claims(verdict="false").claims] == [117]
+    assert [c.id for c in claims(verdict="not judged").claims] == [5]
+    assert [c.id for c in claims(chapter="08", verdict="true").claims] == [120]
+    assert [c.id for c in claims(chapter="06").claims] == [97, 98, 99, 100]
+    assert len(claims(verdict="not run")) == 118
+
+
+@pytest.mark.usefixtures("kernel")
+def test_plain_text_fits_a_notebooks_page():
+    lines = repr(claims()).splitlines()
+    assert 25 < len(lines) <= 30
+    whole = claims().text.splitlines()
+    assert [line.split() for line in lines[:-1]] == [
+        line.split() for line in whole[: len(lines) - 1]
+    ]
+    shown = sum(bool(re.match(r" *\d+ +\d+  ", line)) for line in lines)
+    assert lines[-1].startswith(f"… {121 - shown} more; ")
+    assert repr(claims(chapter="06")) == claims(chapter="06").text
+    assert repr(claims(verdict="true")).splitlines()[0] == "0 claims · Linux 6.18.44"
+
+
+@pytest.mark.usefixtures("kernel")
+def test_the_verb_prints_one_object_for_each_claim(capsys):
+    claim(117, False, "mark reads 2")
+    claim(5, None, "gone")
+    assert main(json=True) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [entry["id"] for entry in printed] == list(range(1, 122))
+    by_id = {entry["id"]: entry for entry in printed}
+    assert by_id[117]["line"] == 459
+    assert by_id[117]["verdict_here"] is False
+    assert by_id[117]["because"] == "mark reads 2"
+    assert by_id[117]["verdicts"]["5.4"] is True
+    assert by_id[117]["how"]["5.4"] == "measured"
+    assert (by_id[5]["verdict_here"], by_id[5]["run_here"]) == (None, True)
+    assert (by_id[6]["verdict_here"], by_id[6]["run_here"]) == (None, False)
+    assert main(json=False) == 0
+    assert capsys.readouterr().out == f"{claims().text}\n"
+
+
+def test_disagreements_are_only_those_of_two_verdicts():
+    recorded = {117: True, 120: True, 5: None, 112: False, 85: False}
+    found = disagreements(recorded, "6.18.44")
+    assert [(d.claim, d.recorded, d.expected) for d in found] == [
+        (117, True, False),
+        (85, False, True),  # no kernel takes part, so it is the same on all
+    ]
+    assert disagreements({117: True}, "5.4.0-28") == ()
+    assert disagreements({117: False}, "6.1.0-56-rt-amd64") == ()
+    assert disagreements({117: False, 62: True}, "4.18.0") == ()
+    with pytest.raises(UnknownClaim):
+        disagreements({122: True}, "6.18.44")
+
+
+def asserted_claims(notebook: Path) -> list[int | None]:
+    """The claims a notebook asserts, in order; None for a call whose number is no literal."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    found: list[int | None] = []
+    for cell in cells:
+        if cell["cell_type"] != "code":
+            continue
+        # Lines that IPython treats itself are no Python.
+        code = re.sub(r"(?m)^\s*[%!].*$", "", "".join(cell["source"]))
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("tk.claim", "claim"):
+                number = node.args[0] if node.args else None
+                literal = isinstance(number, ast.Constant) and type(number.value) is int
+                found.append(number.value if literal else None)
+    return found
+
+
+def test_a_notebooks_claims_are_found(tmp_path):
+    cells = [
+        {"cell_type": "code", "source": ["%matplotlib inline\n", "tk.claim(117, x == 1)"]},
+        {"cell_type": "markdown", "source": ["tk.claim(1, True)"]},
+        {"cell_type": "code", "source": ["y = tk.claim(\n    5,\n    None)\n", "# tk.claim(6, y)"]},
+        {"cell_type": "code", "source": ["for n in a:\n", "    tk.claim(n, True)"]},
+        {"cell_type": "code", "source": ["tk.claims()"]},
+    ]
+    notebook = tmp_path / "one.ipynb"
+    notebook.write_text(json.dumps({"cells": cells}))
+    assert asserted_claims(notebook) == [117, 5, None]
+
+
+def test_no_claim_is_asserted_twice_and_each_exists():
+    where: dict[int | None, list[str]] = {}
+    for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
+        for number in asserted_claims(notebook):
+            where.setdefault(number, []).append(notebook.name)
+    assert where.keys() <= all_claims().keys()
+    assert {n: names for n, names in where.items() if len(names) > 1} == {}
+
+
+def test_solutions_assert_no_claim():
+    for notebook in sorted((NOTEBOOKS / "solutions").glob("*.ipynb")):
+        assert asserted_claims(notebook) == [], notebook.name
+
+
+def test_all_names_are_there():
+    assert all(hasattr(module, name) for name in module.__all__)
