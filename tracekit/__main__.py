@@ -83,6 +83,8 @@ def build_parser() -> argparse.ArgumentParser:
     show.add_argument("--kernel", help="a kernel of the catalogue instead of this one")
     run = add("run", "run one of the programs in bpf/ until Ctrl-C")
     run.add_argument("program", metavar="PROGRAM", help="for example tcp_probe_simple")
+    claims = add("claims", "list what the document says, and what was found on this kernel")
+    claims.add_argument("--json", action="store_true", help="one JSON list")
     return parser
 
 
@@ -109,7 +111,7 @@ def run_verb(arguments: list[str]) -> int:
         return _lab(chosen, rest)
     if chosen.verb == "test":
         return _test(chosen, rest)
-    needs_tracefs = getattr(chosen, "kernel", None) is None
+    needs_tracefs = chosen.verb != "claims" and getattr(chosen, "kernel", None) is None
     status = _in_environment(arguments, needs_tracefs, needs_programs=chosen.verb == "run")
     if status is not None:
         return status
@@ -117,6 +119,10 @@ def run_verb(arguments: list[str]) -> int:
         from tracekit.capture.run import main as run_program
 
         return run_program(chosen.program) or 0
+    if chosen.verb == "claims":
+        from tracekit.lesson import claims
+
+        return claims.main(json=chosen.json)
     import tracekit
 
     if chosen.verb == "list":

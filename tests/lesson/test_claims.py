@@ -2,6 +2,8 @@ import ast
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +174,17 @@ def test_the_verb_prints_one_object_for_each_claim(capsys):
     assert (by_id[6]["verdict_here"], by_id[6]["run_here"]) == (None, False)
     assert main(json=False) == 0
     assert capsys.readouterr().out == f"{claims().text}\n"
+
+
+def test_the_command_line_has_the_verb():
+    words = [sys.executable, "-m", "tracekit", "claims", "--json"]
+    shown = subprocess.run(
+        words, capture_output=True, text=True, cwd=NOTEBOOKS.parent, check=True
+    ).stdout
+    printed = json.loads(shown)
+    assert len(printed) == 121
+    assert all(entry.keys() >= {"id", "line", "verdict_here", "verdicts"} for entry in printed)
+    assert {entry["verdict_here"] for entry in printed} == {None}
 
 
 def test_disagreements_are_only_those_of_two_verdicts():
