@@ -24,7 +24,8 @@ _TAB = 8  # as the kernel's own sources are written (Documentation/process/codin
 
 # JupyterLab's colours of its own editor, which follow its theme; elsewhere the page's text colour.
 _TOKEN_STYLES = {
-    "Comment.Preproc": "color:var(--jp-mirror-editor-meta-color,inherit)",
+    # not its colour for these, which is hard to read on black
+    "Comment.Preproc": "color:var(--jp-mirror-editor-keyword-color,inherit)",
     "Comment": "color:var(--jp-mirror-editor-comment-color,inherit);font-style:italic",
     "Keyword": "color:var(--jp-mirror-editor-keyword-color,inherit);font-weight:bold",
     "Literal.String": "color:var(--jp-mirror-editor-string-color,inherit)",
@@ -34,8 +35,9 @@ _PRE = (
     "font-family:var(--jp-code-font-family,ui-monospace,monospace);line-height:1.4;margin:.3em 0;"
     f"overflow-x:auto;white-space:pre;background:transparent;color:inherit;tab-size:{_TAB}"
 )
+# As wide as a tab, with its margin, so that the tabs behind it end where they do in the file.
 _NUMBER = (
-    "display:inline-block;text-align:right;margin-right:1.2em;opacity:.6;"
+    f"display:inline-block;width:{_TAB - 4}ch;margin-right:4ch;text-align:right;opacity:.7;"
     "user-select:none;-webkit-user-select:none"
 )
 # The sign in front of the line says the same as the colour.
@@ -100,9 +102,8 @@ class Source:
 
     def _repr_html_(self) -> str:
         coloured = _coloured_lines(self.program.text)
-        width = len(str(self.last))
         rows = "\n".join(
-            f'<span style="{_NUMBER};min-width:{width}ch">{number}</span>{coloured[number - 1]}'
+            f'<span style="{_NUMBER}">{number}</span>{coloured[number - 1]}'
             for number in range(self.first, self.last + 1)
         )
         return _figure(self.title, rows)
