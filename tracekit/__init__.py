@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     from tracekit.capture.struct_layout import generated_struct as generated_struct
     from tracekit.capture.struct_layout import lay_out_struct as lay_out_struct
     from tracekit.capture.watch import watch as watch
+    from tracekit.lesson.claims import claims as claims
+    from tracekit.lesson.exercise import check as check
+    from tracekit.lesson.exercise import hint as hint
+    from tracekit.lesson.exercise import progress as progress
+    from tracekit.lesson.judgement import claim as claim
     from tracekit.lesson.lens import lens as lens
     from tracekit.lesson.machine import describe_machine as describe_machine
+    from tracekit.lesson.prediction import compare_prediction as compare_prediction
+    from tracekit.lesson.prediction import predict as predict
     from tracekit.lesson.source import show_diff as show_diff
     from tracekit.lesson.source import show_source as show_source
     from tracekit.tracepoints.btf import event_struct as event_struct
@@ -55,6 +62,13 @@ _HOME = {
     "open_probes": "tracekit.capture.registry",
     "generated_struct": "tracekit.capture.struct_layout",
     "lay_out_struct": "tracekit.capture.struct_layout",
+    "claim": "tracekit.lesson.judgement",
+    "claims": "tracekit.lesson.claims",
+    "compare_prediction": "tracekit.lesson.prediction",
+    "predict": "tracekit.lesson.prediction",
+    "check": "tracekit.lesson.exercise",
+    "hint": "tracekit.lesson.exercise",
+    "progress": "tracekit.lesson.exercise",
     "lens": "tracekit.lesson.lens",
     "watch": "tracekit.capture.watch",
     "describe_machine": "tracekit.lesson.machine",

@@ -69,7 +69,8 @@ class Claims:
     def _title(self) -> str:
         here = Counter(self.verdict(claim.id) for claim in self.claims)
         counts = [f"{here[verdict]} {verdict}" for verdict in _WORDS if here[verdict]]
-        parts = [f"{len(self.claims)} claims", f"Linux {self.kernel}", ", ".join(counts)]
+        noun = "claim" if len(self.claims) == 1 else "claims"
+        parts = [f"{len(self.claims)} {noun}", f"Linux {self.kernel}", ", ".join(counts)]
         return " · ".join(part for part in parts if part)
 
     def __len__(self) -> int:
