@@ -56,7 +56,7 @@ def one(line: bytes) -> tuple:
         ),
         # a message that looks like a line
         (
-            b"            ping-1       [000] ...21     1.500000: bpf_trace_printk: a-1 [0] x 1.0: y: z",
+            b"     ping-1       [000] ...21     1.500000: bpf_trace_printk: a-1 [0] x 1.0: y: z",
             (b"ping", 1, 0, b"...21", 1.5, b"a-1 [0] x 1.0: y: z"),
         ),
         (

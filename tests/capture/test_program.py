@@ -117,7 +117,7 @@ def test_line_directives_stand_within_the_declaration():
     text = "u64 a; TRACEPOINT_PROBE(x, y) {\n\treturn 0;\n}\n"
     assert program(text).compiled_text == (
         '#line 1 "mine.c"\nu64 a; \nextern\n#line 1 "mine.c"\n       TRACEPOINT_PROBE(x, y) {\n'
-        "\treturn 0;\n}\n"
+        f'#line 1 "mine.c"\n{" " * 31}\n\treturn 0;\n}}\n'
     )
 
 

@@ -21,6 +21,7 @@ _LLVM = re.compile(
 )
 _SOURCE_OF_INSTRUCTION = re.compile(r"^; ?.*@ (?P<file>[^:\n]+):(?P<line>\d+)")
 _INSTRUCTION = re.compile(r"^\d+: \(")
+_CARET = re.compile(r"[ \t~]*\^[ \t~^]*")
 _GENERATED = "the struct TRACEPOINT_PROBE wrote"
 
 # What a message means for a learner: the first that is found in it is given as the next step.
@@ -43,6 +44,10 @@ _COMPILE_STEPS = (
         "no member named 'common_",
         "the common fields are not members of args: bpf_get_current_pid_tgid() and"
         " bpf_get_current_comm() give the process",
+    ),
+    (
+        "redefinition of 'tracepoint__",
+        "one function for each tracepoint: put what both do into one",
     ),
     ("no member named", "read_format('category:event') shows the fields there are"),
     (
@@ -99,11 +104,7 @@ def parse_diagnostics(output: str, program: Program) -> tuple[Diagnostic, ...]:
         match = _CLANG.match(line) or _LLVM.match(line)
         if not match:
             continue
-        excerpt = []
-        for following in lines[number + 1 :]:
-            if not following.startswith((" ", "\t")):
-                break
-            excerpt.append(following)
+        excerpt = _excerpt(lines[number + 1 : number + 4])
         message = match["message"]
         if message.startswith("too many args to"):
             message = "too many arguments in this call"
@@ -118,19 +119,25 @@ def parse_diagnostics(output: str, program: Program) -> tuple[Diagnostic, ...]:
     return tuple(found)
 
 
+def _excerpt(following: Sequence[str]) -> list[str]:
+    """The line clang quotes, the line with the caret, and what it would insert there."""
+    if len(following) < 2 or not _CARET.fullmatch(following[1]):
+        return []
+    return [line for n, line in enumerate(following) if n < 2 or line[:1] in (" ", "\t")]
+
+
 def _true_place(program: Program, line: int, excerpt: Sequence[str]) -> tuple[str, int]:
-    # Up to the brace behind a TRACEPOINT_PROBE clang counts the lines of the generated struct
-    # too; the line it quotes tells which one it means.
+    # What is within the struct that bcc wrote has a line, but not one of the program's; and where a
+    # function is declared in an unusual way, clang counts the struct's lines too. The line it
+    # quotes tells.
     if not excerpt:
         return program.file, line
     quoted = excerpt[0].strip()
     source = [text.strip() for text in program.lines]
-    if line <= len(source) and source[line - 1].endswith(quoted):
+    if line <= len(source) and quoted in source[line - 1]:
         return program.file, line
     # it counts too far, never too little
-    candidates = [
-        n for n, text in enumerate(source, 1) if text and text.endswith(quoted) and n <= line
-    ]
+    candidates = [n for n, text in enumerate(source, 1) if text and quoted in text and n <= line]
     return (program.file, candidates[-1]) if candidates else (_GENERATED, line)
 
 

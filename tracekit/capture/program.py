@@ -1,9 +1,10 @@
 """A C program as the learner wrote it, and the text bcc is given, with true line numbers.
 
-bcc writes a struct in front of each function that takes ``TRACEPOINT_PROBE``'s argument, so every
-message of clang and of the verifier would name lines that are not the learner's. A ``#line``
-directive (C11, 6.10.4) within the function's declaration, behind a specifier that changes nothing,
-sets the count right again: the struct is written in front of both.
+bcc writes a struct in front of each function that takes ``TRACEPOINT_PROBE``'s argument, and a line
+behind each function's opening brace, so every message of clang and of the verifier would name lines
+that are not the learner's. ``#line`` directives (C11, 6.10.4) set the count right again: one within
+the function's declaration, behind a specifier that changes nothing, so that the struct is written
+in front of both, and one behind the brace.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _PROBE = re.compile(
     r"\bTRACEPOINT_PROBE\s*\(\s*(?P<category>\w+)\s*,\s*(?P<event>\w+)\s*\)"
     r"|\bint\s+tracepoint__\w+\s*\(\s*struct\s+tracepoint__\w+\s*\*\s*\w+\s*\)"
 )
+_BODY = re.compile(r"\)\s*\{")
 _CONDITIONAL = re.compile(r"^[ \t]*#[ \t]*(if|endif)", re.MULTILINE)
 _LOCAL_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"(?P<name>[^"\n]+)"[^\n]*$', re.MULTILINE)
 _ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once[^\n]*$", re.MULTILINE)
@@ -60,7 +62,9 @@ class Program:
     // mine
     extern
     #line 2 "first.c"
-    TRACEPOINT_PROBE(tcp, tcp_probe) { return 0; }
+    TRACEPOINT_PROBE(tcp, tcp_probe) {
+    #line 2 "first.c"
+                                       return 0; }
     """
 
     text: str
@@ -170,16 +174,20 @@ class _Source:
                 if directives:
                     header += "\n" + self._directive_at(match.end(), 1).rstrip()
                 edits.append((match.start(), match.end(), header))
-        for match in _probes(code) if directives else ():
-            start = match.start()
-            before = self.text[self.text.rfind("\n", 0, start) + 1 : start]
-            # Blanks keep the column that clang points at.
-            new = f"extern\n{self._directive_at(start)}" + " " * len(before.encode())
-            edits.append((start, start, f"\n{new}" if before else new))
+        if directives:
+            edits += [(at, at, self._here(at, "extern\n")) for at in _probe_starts(code)]
+            edits += [(at, at, self._here(at, "\n")) for at in _function_bodies(code)]
         text = self.text
         for begin, end, new in sorted(edits, reverse=True):
             text = text[:begin] + new + text[end:]
         return (_directive(1, self.name) if directives else "") + text
+
+    def _here(self, position: int, first: str) -> str:
+        """A directive between two characters of a line."""
+        before = self.text[self.text.rfind("\n", 0, position) + 1 : position]
+        # Blanks keep the column that clang points at.
+        new = f"{first}{self._directive_at(position)}" + " " * len(before.encode())
+        return f"\n{new}" if before and not first.startswith("\n") else new
 
     def _directive_at(self, position: int, lines_further: int = 0) -> str:
         return _directive(self.text.count("\n", 0, position) + 1 + lines_further, self.name)
@@ -229,12 +237,26 @@ def _blank(text: str) -> str:
 
 def _probes(code: str) -> Iterator[re.Match[str]]:
     """Find the functions bcc writes a struct for, but for those that a macro only may define."""
-    for match in _PROBE.finditer(code):
-        line = code.rfind("\n", 0, match.start()) + 1
-        while code[:line].endswith("\\\n"):
-            line = code.rfind("\n", 0, line - 1) + 1
-        if not code[line : match.start()].lstrip().startswith("#"):
-            yield match
+    return (match for match in _PROBE.finditer(code) if not _is_directive(code, match.start()))
+
+
+def _probe_starts(code: str) -> Iterator[int]:
+    return (match.start() for match in _probes(code))
+
+
+def _function_bodies(code: str) -> Iterator[int]:
+    """Behind the opening brace of each function: bcc puts a line of its own there."""
+    depth = [0, *accumulate({"{": 1, "}": -1}.get(character, 0) for character in code)]
+    for match in _BODY.finditer(code):
+        if depth[match.start()] == 0 and not _is_directive(code, match.start()):
+            yield match.end()
+
+
+def _is_directive(code: str, position: int) -> bool:
+    line = code.rfind("\n", 0, position) + 1
+    while code[:line].endswith("\\\n"):
+        line = code.rfind("\n", 0, line - 1) + 1
+    return code[line:position].lstrip().startswith("#")
 
 
 def _directive(line: int, file: str) -> str:
