@@ -21,7 +21,9 @@ def _main() -> int:
     from tracekit.errors import TracekitError
 
     try:
-        return run_verb(sys.argv[1:])
+        status = run_verb(sys.argv[1:])
+        sys.stdout.flush()
+        return status
     except TracekitError as error:
         sys.stdout.flush()
         print(f"tracekit: {error}", file=sys.stderr)
@@ -172,13 +174,14 @@ def _in_environment(arguments: list[str], needs_tracefs: bool, needs_programs: b
     from tracekit.host import environment, lab, rights
     from tracekit.host.setup import setup
 
-    if os.environ.get(lab.LAUNCHED):
-        return None
     right = not needs_tracefs or rights.may_read_tracefs()
     right = right and (not needs_programs or rights.may_load_programs())
-    if environment.in_environment() and right:
+    # What could not be had on the way here can't be had on a second one.
+    right = right or bool(os.environ.get(lab.LAUNCHED))
+    here = environment.in_environment() or environment.is_running()
+    if here and right:
         return None
-    if not (environment.in_environment() or environment.is_current(frozenset())):
+    if not here and not environment.is_current(frozenset()):
         setup(frozenset())
     words = [*lab.python_words(), "-m", "tracekit", *arguments]
     if right:

@@ -128,11 +128,12 @@ def test_a_signal_is_passed_on_and_everything_undone():
 
 @pytest.mark.usefixtures("_restored")
 def test_it_ends_with_the_process_that_asked_for_it():
-    caller = subprocess.Popen(["sleep", "600"])
-    process = start(LOOK + "import signal; signal.pause()", caller.pid)
-    json.loads(process.stdout.readline())
-    caller.kill()
-    caller.wait()
+    with subprocess.Popen(["sleep", "600"]) as caller:
+        try:
+            process = start(LOOK + "import signal; signal.pause()", caller.pid)
+            json.loads(process.stdout.readline())
+        finally:
+            caller.kill()
     process.communicate(timeout=15)
     assert process.returncode == 128 + signal.SIGTERM
 

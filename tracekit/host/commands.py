@@ -101,7 +101,8 @@ def run_command(command: Command) -> None:
         assert process.stdout is not None
         descriptor, rest = process.stdout.fileno(), b""
         while True:
-            if not select.select([descriptor], [], [], 0.2)[0]:
+            # Windows can wait for sockets only: the clock stands still there meanwhile.
+            if os.name != "nt" and not select.select([descriptor], [], [], 0.2)[0]:
                 show.tick(last[-1] if last else "")
                 continue
             data = os.read(descriptor, 65536)

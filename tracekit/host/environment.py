@@ -28,6 +28,7 @@ __all__ = (
     "in_environment",
     "installed_versions",
     "is_current",
+    "is_running",
     "is_usable",
     "read_wishes",
     "unmet",
@@ -57,6 +58,11 @@ def in_environment() -> bool:
     if not ((Path(sys.prefix) / "conda-meta").is_dir() or sys.prefix != sys.base_prefix):
         return False
     return "tracekit" in installed_versions(Path(sysconfig.get_path("purelib")))
+
+
+def is_running(prefix: Path = _VENV) -> bool:
+    """Whether the running interpreter is that of *prefix*, complete or not."""
+    return Path(sys.prefix) == prefix
 
 
 def environment_python(prefix: Path = _VENV) -> Path:

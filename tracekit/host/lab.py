@@ -20,7 +20,6 @@ from tracekit.errors import RequirementMissing
 from tracekit.host import environment, rights
 from tracekit.host.commands import say
 from tracekit.host.environment import CHECKOUT, environment_python
-from tracekit.host.privileges import setpriv_words, supervisor_words
 
 __all__ = (
     "FIRST_CHAPTER",
@@ -60,10 +59,10 @@ def python_words() -> tuple[str, ...]:
 
 def jupyter_words(options: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the words that start JupyterLab on the first chapter, with Jupyter's *options*."""
+    # The kernel of this environment, not one of the same name in somebody's home.
+    env, *python = python_words()
     return (
-        # The kernel of this environment, not one of the same name in somebody's home.
-        *("env", "JUPYTER_PREFER_ENV_PATH=1"),
-        *python_words(),
+        *(env, "JUPYTER_PREFER_ENV_PATH=1", *python),
         *("-m", "jupyterlab"),
         f"--ServerApp.root_dir={CHECKOUT}",
         f"--LabApp.default_url=/lab/tree/{FIRST_CHAPTER}",
@@ -98,6 +97,9 @@ def plan_launch(
         )
     if sys.platform != "linux":
         return Launch(words, "on recordings: this is not Linux", wait=False)
+    # Not above: users and groups of this kind are not everywhere.
+    from tracekit.host.privileges import supervisor_words
+
     if rights.is_root():
         person = None if may_be_root and not user else _person(user)
         if person is None:
@@ -171,6 +173,8 @@ def _person(name: str) -> tuple[int, str] | None:
 
 def _check_access(uid: int, name: str) -> None:
     import pwd
+
+    from tracekit.host.privileges import setpriv_words
 
     gid = pwd.getpwuid(uid).pw_gid
     words = setpriv_words(uid, gid, os.getgrouplist(name, gid))

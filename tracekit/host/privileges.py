@@ -34,11 +34,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 __all__ = ("main", "setpriv_words", "supervisor_words")
 
-_STATE = Path("/run/tracekit")
+_NOTE = Path("/run/tracekit/tracefs-before.json")
+# Owner, group and mode the kernel gives it where nobody says otherwise.
+_AS_MOUNTED = (0, 0, 0o700)
 _INSTANCES = 4
 # Kernel and Jupyter need a moment to end properly.
 _GRACE = 10.0
@@ -146,16 +147,13 @@ def _run(
 def _readable(tracefs: Path) -> Iterator[int]:
     # Yield the group that may read tracefs meanwhile. Several servers may run
     # at once: the first sets the group, the last restores what was before. Who
-    # is there is told by a lock, which the kernel takes back from the killed.
-    _STATE.mkdir(mode=0o755, exist_ok=True)
-    note = _STATE / "before.json"
-    with (_STATE / "gate").open("w") as gate, (_STATE / "holders").open("w") as holders:
+    # is there is told by a lock, which the kernel takes back from the killed;
+    # it is on tracefs itself, which containers share, though not their /run.
+    with _opened(tracefs / "instances") as gate, _opened(tracefs) as holders:
         fcntl.flock(gate, fcntl.LOCK_EX)
         if _is_alone(holders):
             gid = _choose_group()
-            if not note.exists():  # else somebody was killed before restoring
-                old = tracefs.stat()
-                note.write_text(json.dumps([old.st_uid, old.st_gid, stat.S_IMODE(old.st_mode)]))
+            _note_before(tracefs, gid)
             _remount(tracefs, 0, gid, 0o750)
         else:
             gid = tracefs.stat().st_gid
@@ -166,11 +164,35 @@ def _readable(tracefs: Path) -> Iterator[int]:
         finally:
             fcntl.flock(gate, fcntl.LOCK_EX)
             if _is_alone(holders):
-                _remount(tracefs, *json.loads(note.read_text()))
-                note.unlink()
+                noted = _NOTE.exists()
+                _remount(tracefs, *(json.loads(_NOTE.read_text()) if noted else _AS_MOUNTED))
+                _NOTE.unlink(missing_ok=True)
 
 
-def _is_alone(holders: IO[str]) -> bool:
+def _note_before(tracefs: Path, gid: int) -> None:
+    if _NOTE.exists():
+        return  # somebody was killed before restoring: what is now is not what was
+    old = tracefs.stat()
+    before = (old.st_uid, old.st_gid, stat.S_IMODE(old.st_mode))
+    with contextlib.suppress(KeyError):
+        grp.getgrgid(gid)
+        gid = -1
+    if old.st_gid == gid:
+        before = _AS_MOUNTED  # a number without a name: one of us, killed, elsewhere
+    _NOTE.parent.mkdir(mode=0o755, exist_ok=True)
+    _NOTE.write_text(json.dumps(before))
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_alone(holders: int) -> bool:
     try:
         fcntl.flock(holders, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

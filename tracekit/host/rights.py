@@ -37,8 +37,8 @@ def effective_capabilities(status: str | None = None) -> int:
 
     *status* is the text of ``/proc/self/status``, by default the real one.
 
-    >>> f"{effective_capabilities('CapPrm:	0\\nCapEff:	000000c000000000'):x}"
-    'c000000000'
+    >>> hex(effective_capabilities("CapPrm: 0000000000000000\\nCapEff: 000000c000000000"))
+    '0xc000000000'
     """
     if status is None:
         try:
