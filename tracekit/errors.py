@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 __all__ = (
     "AttachError",
@@ -46,7 +47,10 @@ class TracekitError(Exception):
     def _render_traceback_(self) -> list[str]:
         # IPython shows these lines in place of the traceback: a learner reads
         # the message, not forty lines of our own frames.
-        return [f"{type(self).__name__}: {self}"]
+        lines = f"{type(self).__name__}: {self.fact}".splitlines()
+        # A compiler's lines keep their columns, for the marks below them; ours are wrapped.
+        step = wrap(f"next: {self.next_step}", 78) if self.next_step else []
+        return [*lines, *(f"  {line}" for line in step)]
 
 
 class FormatError(TracekitError, ValueError):
