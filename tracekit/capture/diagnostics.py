@@ -33,7 +33,7 @@ _COMPILE_STEPS = (
     ),
     (
         "incomplete type 'struct sockaddr_in6'",
-        "put #include <uapi/linux/in6.h> at the top: this kernel's format file names the struct",
+        "put #include <uapi/linux/in6.h> at the top: it defines the struct",
     ),
     (
         "file not found",
