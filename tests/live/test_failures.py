@@ -285,9 +285,11 @@ def test_an_unknown_tracepoint_has_three_near_names():
     assert error.name == "tcp:tcp_prob"
     assert len(error.nearest) == 3
     assert error.nearest[0] == "tcp:tcp_probe"
-    with tk.Probe.from_text("int f(void *args) { return 0; }", name="mine") as probe:
-        with pytest.raises(UnknownTracepoint, match="tcp:tcp_probe"):
-            probe.attach_tracepoint("tcp:tcp_prob", "f")
+    with (
+        tk.Probe.from_text("int f(void *args) { return 0; }", name="mine") as probe,
+        pytest.raises(UnknownTracepoint, match="tcp:tcp_probe"),
+    ):
+        probe.attach_tracepoint("tcp:tcp_prob", "f")
 
 
 def test_an_unknown_tracepoint_names_the_kernels_that_had_it():
