@@ -11,6 +11,7 @@ from tracekit.errors import RecordError
 from tracekit.tracepoints.format import Field, Format, parse_format
 from tracekit.tracepoints.layout import (
     Hole,
+    cut_text,
     decode,
     dynamic_value,
     find_holes,
@@ -213,3 +214,11 @@ def test_the_documents_struct():
 def test_byte_order_is_the_machines():
     one = Field("u32 x", "u32", "x", 0, 4, False)
     assert decode(Format("", "e", None, (), (one,), ""), (1).to_bytes(4, sys.byteorder))["x"] == 1
+
+
+def test_a_text_ends_at_its_first_nul():
+    texts = [b"true\0\0ZMQb", b"", b"\0leftover", b"sixteen letters!", b"plain"]
+    column = np.array(texts, "S16")
+    assert cut_text(column).tolist() == [b"true", b"", b"", b"sixteen letters!", b"plain"]
+    assert cut_text(column[::2]).tolist() == [b"true", b"", b"plain"]
+    assert cut_text(column[:0]).tolist() == []

@@ -181,7 +181,7 @@ class Events:
 def show_value(value: Any) -> str:
     """One value of a record as short text: text for ``char`` arrays, hexadecimal for bytes."""
     if isinstance(value, bytes):
-        text = value.decode(errors="replace")
+        text = value.split(b"\0")[0].decode(errors="replace")
         # a command's name may hold anything, also what would move a terminal's cursor
         return text if text.isprintable() else repr(text)[1:-1]
     if isinstance(value, np.ndarray):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tracekit.capture.events import Events
 from tracekit.capture.probe import Probe
 from tracekit.tracepoints.format import Field, Format
-from tracekit.tracepoints.layout import decode, is_text
+from tracekit.tracepoints.layout import cut_text, decode, is_text
 from tracekit.tracepoints.tracefs import read_format
 
 __all__ = ("decode_watched", "watch")
@@ -61,6 +61,8 @@ def decode_watched(fmt: Format, watched: NDArray[Any]) -> NDArray[Any]:
             columns[field.name] = np.empty(0, fmt.dtype[field.name])
         elif field.location:
             columns[field.name] = _dynamic_column(field, records[field.name], copied)
+        elif is_text(field):
+            columns[field.name] = cut_text(records[field.name])
         else:
             columns[field.name] = records[field.name]
     result = np.empty(
@@ -83,4 +85,4 @@ def _dynamic_column(field: Field, places: NDArray[Any], copied: NDArray[Any]) ->
     values = np.where(inside, copied[rows, np.minimum(index, copied.shape[1] - 1)], 0)
     values = np.ascontiguousarray(values.astype(np.uint8))
     text = field.type.removeprefix("const ") == "char" or is_text(field)
-    return values.view(f"S{_DYNAMIC}")[:, 0] if text else values
+    return cut_text(values.view(f"S{_DYNAMIC}")[:, 0]) if text else values

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "Hole",
+    "cut_text",
     "decode",
     "dynamic_value",
     "find_holes",
@@ -136,6 +137,24 @@ def decode(fmt: Format, data: bytes | memoryview, *, stride: int = 0) -> npt.NDA
             "read the format file of the kernel that wrote the bytes",
         )
     return np.ndarray((count,), dtype=fmt.dtype, buffer=data, strides=(step,))
+
+
+def cut_text(column: npt.NDArray[np.bytes_]) -> npt.NDArray[np.bytes_]:
+    """Texts without what lies behind their first NUL; the column's shape and dtype stay.
+
+    The kernel copies a text into its array and leaves the bytes behind it as they were, so that
+    they hold pieces of earlier events. numpy drops only NULs at the end.
+
+    >>> import numpy as np
+    >>> cut_text(np.array([b"true", b"sh\\0-Worker"], "S16")).tolist()
+    [b'true', b'sh']
+    """
+    import numpy as np
+
+    texts = np.ascontiguousarray(column)
+    letters = texts.view(np.uint8).reshape(*texts.shape, texts.dtype.itemsize)
+    inside = np.logical_and.accumulate(letters != 0, axis=-1)
+    return np.where(inside, letters, 0).astype(np.uint8).view(texts.dtype).reshape(texts.shape)
 
 
 def dynamic_value(field: Field, record: bytes) -> bytes:
