@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tracekit.capture.struct_layout import lay_out_struct as lay_out_struct
     from tracekit.capture.watch import watch as watch
     from tracekit.lesson.claims import claims as claims
+    from tracekit.lesson.curves import curves as curves
     from tracekit.lesson.exercise import check as check
     from tracekit.lesson.exercise import hint as hint
     from tracekit.lesson.exercise import progress as progress
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tracekit.lesson.machine import describe_machine as describe_machine
     from tracekit.lesson.prediction import compare_prediction as compare_prediction
     from tracekit.lesson.prediction import predict as predict
+    from tracekit.lesson.side_by_side import side_by_side as side_by_side
     from tracekit.lesson.source import show_diff as show_diff
     from tracekit.lesson.source import show_source as show_source
     from tracekit.tracepoints.btf import event_struct as event_struct
@@ -69,9 +71,11 @@ _HOME = {
     "check": "tracekit.lesson.exercise",
     "hint": "tracekit.lesson.exercise",
     "progress": "tracekit.lesson.exercise",
+    "curves": "tracekit.lesson.curves",
     "lens": "tracekit.lesson.lens",
     "watch": "tracekit.capture.watch",
     "describe_machine": "tracekit.lesson.machine",
+    "side_by_side": "tracekit.lesson.side_by_side",
     "show_diff": "tracekit.lesson.source",
     "show_source": "tracekit.lesson.source",
     "Field": "tracekit.tracepoints.format",
