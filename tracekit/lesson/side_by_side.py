@@ -14,8 +14,8 @@ paired by numbers that name the event, then each field is held against the predi
 >>> old = layout_of([("u32", "cookie"), ("u16", "length")])
 >>> side_by_side(ours, theirs, compare(old, kernels))
 2 events, each read by both programs
-field   ours read  which is  theirs read  equal
-length          2  kind                2  2 of 2
+field     ours read  which is  theirs read  equal
+✗ length          2  kind                2  2 of 2
 """
 
 from __future__ import annotations
@@ -99,21 +99,21 @@ class SideBySide:
     @property
     def _rows(self) -> list[Row]:
         # One event stands for all of them; the last column counts them.
-        example = len(self) // 2
-        return [
-            Row(
-                (
-                    reading.field.name,
-                    _show(self.ours[reading.field.name][example]),
-                    reading.reads,
-                    self._theirs(reading, example),
-                    f"{np.count_nonzero(self.equal[reading.field.name])} of {len(self)}",
-                ),
-                "wrong" if reading.verdict == "wrong" else "",
+        example, rows = len(self) // 2, []
+        for reading in self.comparison if len(self) else ():
+            name = reading.field.name
+            if name not in self.equal:
+                continue
+            wrong = reading.verdict == "wrong"
+            cells = (
+                f"✗ {name}" if wrong else name,
+                _show(self.ours[name][example]),
+                reading.reads,
+                self._theirs(reading, example),
+                f"{np.count_nonzero(self.equal[name])} of {len(self)}",
             )
-            for reading in self.comparison
-            if len(self) and reading.field.name in self.equal
-        ]
+            rows.append(Row(cells, "wrong" if wrong else ""))
+        return rows
 
     def _theirs(self, reading: Reading, row: int) -> str:
         pieces = [piece for piece in reading.pieces if piece.kind == "field"]
