@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ print(json.dumps({
     "mark": os.environ.get("TRACEKIT_TEST_SESSION"),
 }), flush=True)
 """
+WAIT = LOOK + "import signal; signal.pause()"
 
 
 def person() -> int:
@@ -67,10 +69,17 @@ def as_root() -> list[str]:
     return [] if is_root() else ["sudo", "-n"]
 
 
-def start(program: str, caller: int | None = None) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def start(program: str, caller: int | None = None) -> Iterator[subprocess.Popen[str]]:
     text = program.replace("TRACEFS", repr(str(tracefs())))
     words = supervisor_words(person(), caller or os.getpid(), ("/usr/bin/python3", "-c", text))
-    return subprocess.Popen([*as_root(), *words], stdout=subprocess.PIPE, text=True, cwd="/")
+    words = [*as_root(), *words]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd="/") as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                end(process)
 
 
 def wait_until(condition, seconds: float = 15.0) -> None:
@@ -89,74 +98,70 @@ def _restored():
 
 @pytest.mark.usefixtures("_restored")
 def test_a_user_with_two_capabilities_and_nothing_else():
-    process = start(LOOK + "raise SystemExit(5)")
-    seen = json.loads(process.communicate()[0])
+    there = len(instances())
+    with start(LOOK + "raise SystemExit(5)") as process:
+        seen = json.loads(process.communicate()[0])
     assert process.returncode == 5
     assert seen["uid"] == person()
     assert int(seen["effective"], 16) == int(seen["ambient"], 16) == 1 << 39 | 1 << 38
     assert seen["format"] == "name: sched_switch"
-    assert seen["writable"] == [True] * 4
+    assert seen["writable"] == [True] * (there + 4)
     assert seen["home"] == pwd.getpwuid(person()).pw_dir
     # The caller's environment, if the caller is that person; root's is not handed on.
-    own = os.environ["TRACEKIT_TEST_SESSION"] if not is_root() else None
-    assert seen["mark"] in (own, None)
+    own = None if is_root() else os.environ["TRACEKIT_TEST_SESSION"]
+    assert seen["mark"] == own
 
 
 @pytest.mark.usefixtures("_restored")
 def test_two_at_once_share_the_group_and_the_last_restores():
-    waiting = LOOK + "import signal; signal.pause()"
-    first = start(waiting)
-    json.loads(first.stdout.readline())
-    group = tracefs().stat().st_gid
-    second = start(waiting)
-    json.loads(second.stdout.readline())
-    assert tracefs().stat().st_gid == group
-    assert len(instances()) == 8
-    end(first)
-    wait_until(lambda: len(instances()) == 4)
-    assert tracefs().stat().st_gid == group
-    end(second)
+    there = len(instances())
+    with start(WAIT) as first:
+        json.loads(first.stdout.readline())
+        group = tracefs().stat().st_gid
+        with start(WAIT) as second:
+            json.loads(second.stdout.readline())
+            assert tracefs().stat().st_gid == group
+            assert len(instances()) == there + 8
+            end(first)
+            assert len(instances()) == there + 4
+            assert tracefs().stat().st_gid == group
+            end(second)
 
 
 @pytest.mark.usefixtures("_restored")
 def test_a_signal_is_passed_on_and_everything_undone():
-    process = start(LOOK + "import signal; signal.pause()")
-    json.loads(process.stdout.readline())
-    end(process)
+    with start(WAIT) as process:
+        json.loads(process.stdout.readline())
+        end(process)
     assert process.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.usefixtures("_restored")
 def test_it_ends_with_the_process_that_asked_for_it():
-    with subprocess.Popen(["sleep", "600"]) as caller:
+    with subprocess.Popen(["sleep", "600"]) as caller, start(WAIT, caller.pid) as process:
         try:
-            process = start(LOOK + "import signal; signal.pause()", caller.pid)
             json.loads(process.stdout.readline())
         finally:
             caller.kill()
-    process.communicate(timeout=15)
+        process.wait(timeout=15)
     assert process.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.usefixtures("_restored")
 @pytest.mark.skipif(not is_root(), reason="only root can kill what runs as root")
-def test_what_a_killed_one_left_is_restored_by_the_next():
-    killed = start(LOOK + "import signal; signal.pause()")
-    json.loads(killed.stdout.readline())
-    changed = tracefs().stat().st_gid
-    killed.kill()
-    # Its child gets SIGTERM from the kernel: the pipe has no writer any more.
-    assert killed.stdout.read() == ""
-    killed.wait()
+def test_what_a_killed_one_left_is_undone_with_the_next():
+    with start(WAIT) as killed:
+        json.loads(killed.stdout.readline())
+        changed = tracefs().stat().st_gid
+        killed.kill()
+        # Its child gets SIGTERM from the kernel: the pipe has no writer any more.
+        assert killed.stdout.read() == ""
     assert tracefs().stat().st_gid == changed
-    following = start(LOOK)
-    json.loads(following.communicate()[0])
-    for name in instances():
-        (tracefs() / "instances" / name).rmdir()
+    assert len(instances()) >= 4
+    with start(LOOK) as following:
+        json.loads(following.communicate()[0])
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    words = [*as_root(), "kill", "-TERM", str(process.pid)]
-    subprocess.run(words, check=True)
-    with contextlib.closing(process.stdout):
-        process.wait(timeout=15)
+    subprocess.run([*as_root(), "kill", "-TERM", str(process.pid)], check=True)
+    process.wait(timeout=15)

@@ -54,7 +54,10 @@ def python_words() -> tuple[str, ...]:
     """Return the words that start the environment's Python, marked as launched from here."""
     own = environment.in_environment()
     python = sys.executable if own else str(environment_python())
-    return ("env", f"{LAUNCHED}=1", python)
+    # tc, bpftool and tplist are where Debian looks for root's commands only.
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    path += [folder for folder in ("/usr/sbin", "/sbin") if folder not in path]
+    return ("env", f"{LAUNCHED}=1", f"PATH={os.pathsep.join(path)}", python)
 
 
 def jupyter_words(options: Sequence[str] = ()) -> tuple[str, ...]:

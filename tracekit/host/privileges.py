@@ -154,6 +154,8 @@ def _readable(tracefs: Path) -> Iterator[int]:
         if _is_alone(holders):
             gid = _choose_group()
             _note_before(tracefs, gid)
+            for left in tracefs.glob("instances/tracekit-[0-9]*-[0-9]*"):
+                _remove(left, seconds=0)  # by somebody who was killed
             _remount(tracefs, 0, gid, 0o750)
         else:
             gid = tracefs.stat().st_gid
@@ -244,9 +246,9 @@ def _give(instance: Path, person: _Person) -> None:
                 os.chown(os.path.join(folder, name), person.uid, person.gid)
 
 
-def _remove(instance: Path) -> None:
+def _remove(instance: Path, seconds: float = 3) -> None:
     # EBUSY while somebody still reads its trace_pipe.
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + seconds
     while True:
         try:
             instance.rmdir()
