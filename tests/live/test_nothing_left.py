@@ -116,6 +116,20 @@ def test_binding_the_name_to_something_else_detaches(notebook, kernel):
     kernel.wait_until(lambda: not kernel.programs_of(notebook.pid()))
 
 
+PERF = """
+struct event_t { u32 number; };
+BPF_PERF_OUTPUT(events);
+TRACEPOINT_PROBE(syscalls, sys_enter_getpgid)
+{
+	struct event_t event = { args->pid };
+
+	if (event.number >> 30 == 1)
+		events.perf_submit(args, &event, sizeof(event));
+	return 0;
+}
+"""
+
+
 @pytest.mark.parametrize("name", ["from_text", "read"])
 def test_an_interrupt_leaves_a_kernel_that_works(notebook, kernel, name):
     slow = f'"#include <net/sock.h>\\n" + {NOTHING!r}'
@@ -124,7 +138,7 @@ def test_an_interrupt_leaves_a_kernel_that_works(notebook, kernel, name):
         request = notebook.start(f"probe = tk.Probe.from_text({slow})")
         kernel.wait_until(lambda: workers_of(notebook.pid()))
     else:
-        notebook.run(f"probe = tk.Probe.from_text({NOTHING!r})")
+        notebook.run(f"import ctypes; probe = tk.Probe.from_text({PERF!r})")
         request = notebook.start(f"open({notebook.path!r}, 'w').close(); probe.read(seconds=600)")
         kernel.wait_until(lambda: os.path.exists(notebook.path))
     notebook.manager.interrupt_kernel()
@@ -135,7 +149,8 @@ def test_an_interrupt_leaves_a_kernel_that_works(notebook, kernel, name):
         assert not workers_of(notebook.pid())
     else:
         # an interrupt ends the reading, not the probe
-        assert notebook.value("len(probe.read())") == "0"
+        notebook.run("[ctypes.CDLL(None).getpgid(0x40000000 + n) for n in range(5)]")
+        assert notebook.value("(probe.read()['number'] & 7).tolist()") == "[0, 1, 2, 3, 4]"
     notebook.run(f"with tk.Probe.from_text({NOTHING!r}, name='next') as p: print(p.read())")
 
 

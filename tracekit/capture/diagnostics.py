@@ -170,12 +170,17 @@ def compile_error(output: str, program: Program) -> CompileError:
 def verifier_error(output: str, program: Program, function: str) -> VerifierError:
     """The error for a program the verifier refused; the last lines of its log say why."""
     lines = [line for line in output.splitlines() if line.strip()]
+    source = [text.strip() for text in program.lines]
     place = 0
     reasons: list[str] = []
     for line in lines:
         if match := _SOURCE_OF_INSTRUCTION.match(line):
             if match["file"] == program.file:
                 place = int(match["line"])
+        elif line.startswith("; "):
+            # older kernels quote the line and do not say which it is
+            quoted = [n for n, text in enumerate(source, 1) if text == line[2:].strip()]
+            place = quoted[0] if len(quoted) == 1 else 0
         elif _INSTRUCTION.match(line):
             reasons = []
         elif not line.startswith(("processed ", "bpf: ", ";")):

@@ -212,7 +212,9 @@ class WorkerProcess:
         if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
             raise TimeoutError
         self._torn = True
-        data, ancillary, _, _ = self._socket.recvmsg(1 << 20, _ROOM_FOR_DESCRIPTORS)
+        data, ancillary, _, _ = self._socket.recvmsg(
+            1 << 20, _ROOM_FOR_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
         for _, _, numbers in ancillary:
             self._descriptors += [io.FileIO(number) for number in array("i", numbers)]
         self._buffer += data

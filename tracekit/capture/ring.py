@@ -74,28 +74,29 @@ class RingBuffer:
             over, so the next call goes on behind it. (What is in front of such a record comes
             first, in a call of its own.)
         """
-        batches = []
-        position = int(self._consumer[0])
+        batches: list[NDArray[Any]] = []
+        position = first = int(self._consumer[0])  # complete records lie between first and position
         end = int(self._producer[0])
         # Looking at all there is each time would take for ever where many records are discarded.
         look = _FIRST_LOOK
         while position < end:
             complete = self._complete_from(position, end, look)
             look = look * 2 if complete == look else _FIRST_LOOK
+            position += complete * self._stride
             if complete:
-                batches.append(self._copy(position, complete))
-                position += complete * self._stride
                 continue
-            # the first record is not one of ours and complete: look at it alone
+            # the next record is not one of ours and complete: look at it alone
             header = int(self._header_at(position, 1)[0])
-            if header & _BUSY:
-                break
             if header == self._length:
                 continue  # it was committed between the two looks
+            if header & _BUSY:
+                break
+            batches += self._copies(first, position)
             if batches and not header & _DISCARD:
+                first = position
                 break
             length = header & ~(_BUSY | _DISCARD)
-            position += (_HEADER + length + 7) // 8 * 8
+            position = first = position + (_HEADER + length + 7) // 8 * 8
             if not header & _DISCARD:
                 self._consumer[0] = position
                 raise RecordTypeError(
@@ -103,6 +104,7 @@ class RingBuffer:
                     f" has {self._length}",
                     "send the whole struct, and one type of struct, to one ring buffer",
                 )
+        batches += self._copies(first, position)
         self._consumer[0] = position
         return batches[0] if len(batches) == 1 else join_records(batches, self.dtype)
 
@@ -120,8 +122,12 @@ class RingBuffer:
         different = self._header_at(position, count) != self._length
         return int(different.argmax()) if different.any() else count
 
-    def _copy(self, position: int, count: int) -> NDArray[Any]:
-        start = position & int(self._mask)
+    def _copies(self, first: int, behind: int) -> list[NDArray[Any]]:
+        if first == behind:
+            return []
+        start = first & int(self._mask)
         # The headers are copied along: one memcpy, and a view that steps over them.
-        copy = self._data[start : start + count * self._stride].copy()
-        return np.ndarray((count,), self.dtype, copy.data, offset=_HEADER, strides=(self._stride,))
+        copy = self._data[start : start + behind - first].copy()
+        count = (behind - first) // self._stride
+        shape, strides = (count,), (self._stride,)
+        return [np.ndarray(shape, self.dtype, copy.data, offset=_HEADER, strides=strides)]
