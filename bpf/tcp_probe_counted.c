@@ -5,6 +5,10 @@
 #include <uapi/linux/in6.h>
 #include "counters.h"
 
+#ifndef WANTED
+#define WANTED 1
+#endif
+
 struct segment_t {
 	u64 sock_cookie;
 	u32 data_len; // bytes
