@@ -1,8 +1,13 @@
 // Send what a struct tcp_probe_args reads from the record of tcp:tcp_probe, whatever it reads.
 //
-// The struct stands in front of this file: the document's, or another. So that each event can be
-// found again among those of tcp_probe_fields.c, three numbers are read without the struct, at the
-// offsets that the format file gives: SOCK_COOKIE_AT, SND_NXT_AT and SND_UNA_AT.
+// The struct stands in front of this file: the document's, or another. Three numbers are read without
+// it, at offsets that the format file gives, so that each event can be found again among those of
+// tcp_probe_fields.c: SOCK_COOKIE_AT, SND_NXT_AT and SND_UNA_AT. RECORD_SIZE is the record's size: the
+// record is sent as well, without its first 8 bytes. -DWANTED=… is a condition, such as cookie==42.
+#ifndef WANTED
+#define WANTED 1
+#endif
+
 struct sent_t {
 	u64 ts; // nanoseconds since boot, CLOCK_MONOTONIC
 	u64 key_sock_cookie;
@@ -22,6 +27,7 @@ struct sent_t {
 	u32 srtt;
 	u32 rcv_wnd;
 	u64 sock_cookie;
+	u8 record[RECORD_SIZE];
 };
 
 BPF_RINGBUF_OUTPUT(events, 1024);
@@ -30,19 +36,22 @@ int send_args(struct tcp_probe_args *args)
 {
 	char *record = (char *)args;
 	struct sent_t *event;
+	u64 cookie;
 
-	count(SEEN);
+	bpf_probe_read_kernel(&cookie, 8, record + SOCK_COOKIE_AT);
+	if (!(WANTED))
+		return 0;
 	event = events.ringbuf_reserve(sizeof(*event));
 	if (!event) {
 		count(DROPPED);
 		return 0;
 	}
 	event->ts = bpf_ktime_get_ns();
-	bpf_probe_read_kernel(&event->key_sock_cookie, 8, record + SOCK_COOKIE_AT);
+	event->key_sock_cookie = cookie;
 	bpf_probe_read_kernel(&event->key_snd_nxt, 4, record + SND_NXT_AT);
 	bpf_probe_read_kernel(&event->key_snd_una, 4, record + SND_UNA_AT);
-	bpf_probe_read_kernel(event->saddr, sizeof(event->saddr), args->saddr);
-	bpf_probe_read_kernel(event->daddr, sizeof(event->daddr), args->daddr);
+	bpf_probe_read_kernel(event->saddr, 28, args->saddr);
+	bpf_probe_read_kernel(event->daddr, 28, args->daddr);
 	event->sport = args->sport;
 	event->dport = args->dport;
 	event->mark = args->mark;
@@ -55,6 +64,8 @@ int send_args(struct tcp_probe_args *args)
 	event->srtt = args->srtt;
 	event->rcv_wnd = args->rcv_wnd;
 	event->sock_cookie = args->sock_cookie;
+	__builtin_memset(event->record, 0, 8);
+	bpf_probe_read_kernel(event->record + 8, RECORD_SIZE - 8, record + 8);
 	events.ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 	count(SENT);
 	return 0;

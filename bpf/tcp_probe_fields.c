@@ -1,10 +1,14 @@
 // tcp_probe_fields: send what tcp:tcp_probe offers, each field under its own name.
 //
 // TRACEPOINT_PROBE finds the fields here, so this is what other ways of reading are held against.
-// -DFAMILY=1 where the format file has the field family. The two kernel addresses, skbaddr and
-// skaddr, stay where they are.
+// -DFAMILY=1 where the format file has the field family; -DWANTED=… is a condition, such as
+// cookie==42. The two kernel addresses, skbaddr and skaddr, stay where they are.
 #include <uapi/linux/in6.h>
 #include "counters.h"
+
+#ifndef WANTED
+#define WANTED 1
+#endif
 
 struct fields_t {
 	u64 ts; // nanoseconds since boot, CLOCK_MONOTONIC
@@ -31,9 +35,11 @@ BPF_RINGBUF_OUTPUT(events, 1024);
 
 TRACEPOINT_PROBE(tcp, tcp_probe)
 {
+	u64 cookie = args->sock_cookie;
 	struct fields_t *event;
 
-	count(SEEN);
+	if (!(WANTED))
+		return 0;
 	event = events.ringbuf_reserve(sizeof(*event));
 	if (!event) {
 		count(DROPPED);
@@ -56,7 +62,7 @@ TRACEPOINT_PROBE(tcp, tcp_probe)
 	event->snd_wnd = args->snd_wnd;
 	event->srtt = args->srtt;
 	event->rcv_wnd = args->rcv_wnd;
-	event->sock_cookie = args->sock_cookie;
+	event->sock_cookie = cookie;
 	events.ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 	count(SENT);
 	return 0;

@@ -5,10 +5,14 @@ import pytest
 
 import tracekit as tk
 from tracekit.lesson.side_by_side import side_by_side
+from tracekit.traffic.connection import socket_cookie
+from tracekit.traffic.stream import pump
+from tracekit.traffic.tcp import connected
 
 pytestmark = pytest.mark.live
 
 TRACEPOINT = "tcp:tcp_probe"
+MESSAGES = 23
 KEYS = ("sock_cookie", "snd_nxt", "snd_una")
 
 
@@ -31,25 +35,36 @@ def test_every_field_of_every_event_reads_what_compare_predicts(struct, family):
     fmt = tk.read_format(TRACEPOINT)
     text = struct()
     comparison = tk.compare(tk.lay_out_struct(text), fmt)
-    places = {f"{name.upper()}_AT": fmt[name].offset for name in KEYS}
     sending = text + '#include "counters.h"\n#include "send_args.h"\n'
     fields = {"FAMILY": 1} if "family" in fmt else {}
-    with (
-        tk.Probe.from_file("tcp_probe_fields.c", defines=fields) as theirs,
-        tk.Probe.from_text(sending, defines=places, name="ours") as ours,
-    ):
-        ours.attach_tracepoint(TRACEPOINT, "send_args")
-        moved = tk.exchange(count=23, size=1000, family=family)
-        both = side_by_side(
-            # The last segments of a closed connection may still be on their way.
-            ours.read(seconds=0.3),
-            theirs.read(),
-            comparison,
-            cookies=moved.cookies,
-        )
-    assert both.alone == (0, 0)
-    assert len(both) >= 2 * moved.messages
+    with connected(family=family) as connection:
+        client, server = connection.client, connection.server
+        cookies = [socket_cookie(end) for end in (client, server)]
+        wanted = {"WANTED": "||".join(f"cookie=={cookie}" for cookie in cookies)}
+        places = {f"{name.upper()}_AT": fmt[name].offset for name in KEYS}
+        with (
+            tk.Probe.from_file("tcp_probe_fields.c", defines=fields | wanted) as theirs,
+            tk.Probe.from_text(
+                sending, defines=places | wanted | {"RECORD_SIZE": fmt.size}, name="ours"
+            ) as ours,
+        ):
+            ours.attach_tracepoint(TRACEPOINT, "send_args")
+            for _ in range(MESSAGES):
+                pump(client, server, size=1000, timeout=10)
+                pump(server, client, size=1000, timeout=10)
+            # The program that runs first at each event is read last: it has all that ours has.
+            parts = [ours.read(count=2 * MESSAGES), ours.read()]
+            real = theirs.read()
+    assert [part.dropped for part in (*parts, real)] == [0, 0, 0]
+    sent = np.concatenate([part.records for part in parts])
+    both = side_by_side(sent, real, comparison)
+    assert both.alone[0] == 0
+    assert len(both) >= 2 * MESSAGES
     assert both.confirmed
+    # The same, from the bytes of the record: the format file's dtype is a third reader.
+    raw = tk.decode(fmt, both.ours["record"].tobytes())
+    for field in ("saddr", "dport", "mark", "snd_cwnd", "sock_cookie"):
+        assert np.array_equal(raw[field], both.theirs[field])
     # every member that reads any field of the record was judged
     assert set(both.equal) == {
         reading.field.name
@@ -59,7 +74,7 @@ def test_every_field_of_every_event_reads_what_compare_predicts(struct, family):
     }
     # The pairing is by keys and order; time, which it does not look at, agrees: between two events
     # of a socket, each program ran once.
-    for cookie in moved.cookies:
+    for cookie in cookies:
         chosen = both.theirs["sock_cookie"] == cookie
         first, second = both.theirs["ts"][chosen], both.ours["ts"][chosen]
         assert np.all(first < second)
