@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tracekit.capture import reader as reader_module
+from tracekit.capture.channel import Reply
 from tracekit.capture.events import Counts
 from tracekit.capture.loading import Loaded
-from tracekit.capture.process import Reply
 from tracekit.capture.reader import Reader
 from tracekit.errors import RecordTypeError
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.capture.channel import Reply
 from tracekit.capture.diagnostics import compile_error, parse_diagnostics
-from tracekit.capture.process import Reply, RequestFailed, WorkerProcess
+from tracekit.capture.process import RequestFailed, WorkerProcess
 from tracekit.capture.program import Program
 from tracekit.capture.record_type import record_dtype
 from tracekit.capture.refusals import not_permitted, refusal

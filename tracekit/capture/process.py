@@ -1,4 +1,4 @@
-"""The notebook's end of the socket to a worker: start the child, ask it, notice that it died."""
+"""A worker as the notebook sees it: start the child, ask it, notice that it died, end it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,23 @@ import fcntl
 import io
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 import weakref
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tracekit.capture.channel import Channel, Reply
 from tracekit.errors import ProbeClosed, TracekitError, WorkerDied
 
-__all__ = ("Reply", "RequestFailed", "WorkerProcess")
+__all__ = ("RequestFailed", "WorkerProcess")
 
 _SCRIPT = Path(__file__).with_name("worker.py")
-_MOST_DESCRIPTORS = 64
 _START = 60.0  # seconds until a worker that does not say that it is ready is given up
-_ROOM_FOR_DESCRIPTORS = socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS) if os.name == "posix" else 0
 
 
 class RequestFailed(TracekitError):
@@ -37,20 +33,6 @@ class RequestFailed(TracekitError):
         self.errno = errno
         self.output = output
         super().__init__(message)
-
-
-class Reply(dict[str, Any]):
-    """One answer: the JSON values as a dict, ``descriptors`` by name, and ``payload`` in bytes.
-
-    The descriptors are file objects, so that none stays open when nobody takes them.
-    """
-
-    def __init__(
-        self, values: dict[str, Any], descriptors: dict[str, io.FileIO], payload: bytes
-    ) -> None:
-        super().__init__(values)
-        self.descriptors = descriptors
-        self.payload = payload
 
 
 class WorkerProcess:
@@ -63,6 +45,7 @@ class WorkerProcess:
 
     def __init__(self, command: Sequence[str]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        channel = Channel(ours)
         # What the child prints. In append mode, because its stdout and stderr share the file; read
         # with pread, because the position in it is the child's as well.
         output = io.FileIO(os.memfd_create("tracekit-worker-output"), "r+")
@@ -78,25 +61,21 @@ class WorkerProcess:
             self._folders: list[str] = []
             # Not a method: a finalizer that holds the object would keep it alive.
             self._finalizer = weakref.finalize(
-                self, _end, ours, self._process, output, self._folders
+                self, _end, channel, self._process, output, self._folders
             )
         except BaseException:
-            ours.close()
+            channel.close()
             output.close()
             raise
         finally:
             theirs.close()
-        self._socket = ours
+        self._channel = channel
         self._output = output
         self._seen_output = 0
-        self._buffer = bytearray()
-        self._descriptors: list[io.FileIO] = []
-        self._answer_owed = False
-        self._torn = False  # an interrupt may have torn a hole into what was received
         self._lock = threading.Lock()
         _workers.add(self)
         try:
-            self._receive(_START)
+            channel.receive(_START)
         except (TimeoutError, OSError):
             raise self._died() from None
         except BaseException:
@@ -148,16 +127,18 @@ class WorkerProcess:
         """
         with self._lock:
             try:
-                self._socket.settimeout(timeout)
-                late = self._receive(timeout) if self._answer_owed else None
-                self._send(json.dumps({"request": name, **values}).encode() + b"\n")
-                reply = self._receive(timeout)
+                late = self._channel.receive(timeout) if self._channel.answer_owed else None
+                line = json.dumps({"request": name, **values}).encode() + b"\n"
+                self._channel.send(line, timeout)
+                reply = self._channel.receive(timeout)
             except TimeoutError:
                 with contextlib.suppress(PermissionError):
                     self._process.kill()
                 raise self._died(f"did not answer {name!r} within {timeout:g} s") from None
             except OSError:
                 # the connection broke, or another thread closed it
+                if self._channel.torn:
+                    self.close()
                 raise self._died() from None
         if late is not None:
             reply.payload = late.payload + reply.payload
@@ -177,55 +158,10 @@ class WorkerProcess:
                 self._seen_output += len(chunk)
         return b"".join(chunks).decode(errors="replace")
 
-    def _send(self, line: bytes) -> None:
-        try:
-            self._socket.sendall(line)
-            self._answer_owed = True
-        except BaseException:
-            # Nobody knows how much of it was sent: what is answered can't be told apart.
-            self.close()
-            raise
-
-    def _receive(self, timeout: float) -> Reply:
-        # Everything that was received is kept in self until the answer is complete: an interrupt
-        # may come at any time.
-        deadline = time.monotonic() + timeout
-        while (end := self._buffer.find(b"\n") + 1) == 0:
-            self._fill(deadline)
-        values = json.loads(self._buffer[:end])
-        end_of_payload = end + values["bytes"]
-        while len(self._buffer) < end_of_payload:
-            self._fill(deadline)
-        with memoryview(self._buffer) as view:
-            payload = bytes(view[end:end_of_payload])
-        names = values.get("descriptors", ())
-        reply = Reply(values, dict(zip(names, self._descriptors, strict=True)), payload)
-        del self._buffer[:end_of_payload]
-        self._descriptors, self._answer_owed = [], False
-        return reply
-
-    def _fill(self, deadline: float) -> None:
-        if self._torn or self._socket.fileno() < 0:
-            raise ConnectionError
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
-            raise TimeoutError
-        self._torn = True
-        data, ancillary, _, _ = self._socket.recvmsg(
-            1 << 20, _ROOM_FOR_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
-        for _, _, numbers in ancillary:
-            self._descriptors += [io.FileIO(number) for number in array("i", numbers)]
-        self._buffer += data
-        self._torn = False
-        if not data:
-            raise ConnectionError
-
     def _died(self, how: str = "") -> TracekitError:
         if self.closed:
             return ProbeClosed(
-                "the probe was closed while it was read, so nothing is attached",
+                "the probe was closed while it was read, or by an interrupt: nothing is attached",
                 "run the cell that makes it again",
             )
         try:
@@ -258,16 +194,13 @@ def _signal_name(number: int) -> str:
 
 
 def _end(
-    channel: socket.socket,
+    channel: Channel,
     process: subprocess.Popen[bytes],
     output: io.FileIO,
     folders: list[str],
 ) -> None:
     # The child ends when its socket closes. A child under sudo can't be signalled by us, and
     # waiting for it is what makes "closed" mean "detached".
-    with contextlib.suppress(OSError):
-        # closing alone would leave the socket open while another thread waits for an answer
-        channel.shutdown(socket.SHUT_RDWR)
     channel.close()
     try:
         process.wait(5)
@@ -291,7 +224,7 @@ _workers: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
 def _forget_workers() -> None:
     for worker in list(_workers):
         worker._finalizer.detach()
-        worker._socket.close()
+        worker._channel.forget()
 
 
 if sys.platform != "win32":
