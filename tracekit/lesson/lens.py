@@ -117,7 +117,7 @@ class Lens:
 
 def lens(
     record: bytes,
-    *layouts: Format,
+    *layouts: Format | str,
     titles: Sequence[str] = (),
     part: tuple[int, int] | None = None,
 ) -> Lens:
@@ -125,7 +125,8 @@ def lens(
 
     :param record: the bytes, from the record's beginning, common fields included.
     :param layouts: the first is believed, such as ``read_format("tcp:tcp_probe")``; the others are
-        compared with it.
+        compared with it. One that is C text is laid out by the compiler first, as
+        :func:`tracekit.capture.struct_layout.lay_out_struct` does, which also says what is raised.
     :param titles: what to call each layout; its own name otherwise.
     :param part: the first byte to show, and the first one not to show; all bytes otherwise.
     :raises ValueError: there is no layout, or there are more than three, or no such part.
@@ -135,14 +136,24 @@ def lens(
     start, stop = part or (0, len(record))
     if not 0 <= start <= stop <= len(record):
         raise ValueError(f"the record has the bytes 0 to {len(record)}, not {start} to {stop}")
-    names = [*titles, *(layout.full_name for layout in layouts[len(titles) :])]
-    believed = layouts[0]
+    formats = [_laid_out(layout) for layout in layouts]
+    names = [*titles, *(layout.full_name for layout in formats[len(titles) :])]
+    believed = formats[0]
     hidden = frozenset(_addresses(record, believed))
     rulers = [
         Ruler(name, tuple(_join_fillers(_segments(record, layout, believed, hidden))))
-        for name, layout in zip(names, layouts, strict=True)
+        for name, layout in zip(names, formats, strict=True)
     ]
     return Lens(bytes(record), tuple(rulers), (start, stop), hidden)
+
+
+def _laid_out(layout: Format | str) -> Format:
+    if isinstance(layout, Format):
+        return layout
+    # Only this needs bcc; records and formats can be looked at anywhere.
+    from tracekit.capture.struct_layout import lay_out_struct
+
+    return lay_out_struct(layout)
 
 
 def _labels(
