@@ -16,7 +16,7 @@ import pytest
 from tracekit.__main__ import build_parser
 
 ROOT = Path(__file__).parents[1]
-VERBS = ("lab", "test", "setup", "doctor", "list", "show", "run")
+VERBS = ("lab", "test", "setup", "doctor", "list", "show", "run", "script")
 
 
 def tracekit(
@@ -134,6 +134,27 @@ def test_show_another_kernels_format():
     shown = tracekit("show", "random:urandom_read", "--kernel", "ubuntu-20.04_5.4")
     assert shown.returncode == 0
     assert "got_bits" in shown.stdout
+
+
+def test_script_prints_a_program_for_bcc_alone():
+    shown = tracekit("script", "tcp_probe")
+    assert shown.returncode == 0
+    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(shown.stdout)) if is_call(node)}
+    assert {"BPF", "b['events'].open_perf_buffer", "b.perf_buffer_poll"} <= calls
+    # what to type is no part of the file
+    assert "tcp_probe.py" in shown.stderr
+    assert tracekit("script", "tcp_probe.c").stdout == shown.stdout
+
+
+def is_call(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call)
+
+
+def test_script_of_a_program_that_is_not_there():
+    shown = tracekit("script", "nothing")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert "no program 'nothing'" in shown.stderr
+    assert "tcp_probe_simple" in shown.stderr
 
 
 def test_an_error_is_a_fact_and_a_next_step():

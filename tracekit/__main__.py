@@ -85,6 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     show.add_argument("--kernel", help="a kernel of the catalogue instead of this one")
     run = add("run", "run one of the programs in bpf/ until Ctrl-C")
     run.add_argument("program", metavar="PROGRAM", help="for example tcp_probe_simple")
+    script = add("script", "print one of the programs in bpf/ as a script for bcc alone")
+    script.add_argument("program", metavar="PROGRAM", help="for example tcp_probe")
     claims = add("claims", "list what the document says, and what was found on this kernel")
     claims.add_argument("--json", action="store_true", help="one JSON list")
     return parser
@@ -113,7 +115,8 @@ def run_verb(arguments: list[str]) -> int:
         return _lab(chosen, rest)
     if chosen.verb == "test":
         return _test(chosen, rest)
-    needs_tracefs = chosen.verb != "claims" and getattr(chosen, "kernel", None) is None
+    no_kernel = chosen.verb in ("claims", "script")
+    needs_tracefs = not no_kernel and getattr(chosen, "kernel", None) is None
     status = _in_environment(arguments, needs_tracefs, needs_programs=chosen.verb == "run")
     if status is not None:
         return status
@@ -121,6 +124,10 @@ def run_verb(arguments: list[str]) -> int:
         from tracekit.capture.run import main as run_program
 
         return run_program(chosen.program) or 0
+    if chosen.verb == "script":
+        from tracekit.capture.run import print_script
+
+        return print_script(chosen.program)
     if chosen.verb == "claims":
         from tracekit.lesson import claims
 

@@ -83,6 +83,16 @@ def _printed(message: str, attach: tuple[str, str] | None = None) -> Listing:
     )
 
 
+# Of all that tcp_probe sends, the document prints these four.
+_ENDS = Listing(
+    (
+        Column("comm", "COMM", "<16", "text"),
+        Column("pid", "PID", "<6"),
+        Column("sport", "sport", "<6"),
+        Column("dport", "dport", "<6"),
+    )
+)
+
 #: The programs in ``bpf/``, by name.
 LISTINGS: Mapping[str, Listing] = {
     "getrandom": _printed("LEN"),
@@ -91,12 +101,6 @@ LISTINGS: Mapping[str, Listing] = {
     "tcp_probe_simple": _printed("MSG"),
     "tcp_probe_filter": _printed("dport pid"),
     "tcp_probe_attach_tracepoint": _printed("MSG", ("tcp:tcp_probe", "print_tcp")),
-    "tcp_probe": Listing(
-        (
-            Column("comm", "COMM", "<16", "text"),
-            Column("pid", "PID", "<6"),
-            Column("sport", "sport", "<6"),
-            Column("dport", "dport", "<6"),
-        )
-    ),
+    "tcp_probe": _ENDS,
+    "tcp_probe_ring": _ENDS,
 }
