@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tracekit.capture.struct_layout import generated_struct as generated_struct
     from tracekit.capture.struct_layout import lay_out_struct as lay_out_struct
     from tracekit.capture.watch import watch as watch
+    from tracekit.lesson.breakage import breakage as breakage
+    from tracekit.lesson.breakage import breakages as breakages
+    from tracekit.lesson.breakage import mend as mend
     from tracekit.lesson.claims import claims as claims
     from tracekit.lesson.curves import curves as curves
     from tracekit.lesson.exercise import check as check
@@ -64,6 +67,9 @@ _HOME = {
     "open_probes": "tracekit.capture.registry",
     "generated_struct": "tracekit.capture.struct_layout",
     "lay_out_struct": "tracekit.capture.struct_layout",
+    "breakage": "tracekit.lesson.breakage",
+    "breakages": "tracekit.lesson.breakage",
+    "mend": "tracekit.lesson.breakage",
     "claim": "tracekit.lesson.judgement",
     "claims": "tracekit.lesson.claims",
     "compare_prediction": "tracekit.lesson.prediction",

@@ -27,6 +27,7 @@ __all__ = (
     "TrafficError",
     "UnknownClaim",
     "UnknownExercise",
+    "UnknownFailure",
     "UnknownField",
     "UnknownKernel",
     "UnknownTracepoint",
@@ -207,3 +208,7 @@ class VerdictError(TracekitError, TypeError):
 
 class UnknownExercise(TracekitError, LookupError):
     """An exercise or a prediction that the course does not have."""
+
+
+class UnknownFailure(TracekitError, LookupError):
+    """A failure that the gallery does not have."""
