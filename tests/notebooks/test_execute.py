@@ -1,6 +1,7 @@
 """Every chapter and every book of solutions runs on this kernel, and leaves nothing behind."""
 
 import os
+import re
 import time
 import uuid
 from pathlib import Path
@@ -13,6 +14,7 @@ from nbclient import NotebookClient
 from traitlets import default
 
 from tracekit import errors
+from tracekit.lesson.claims import disagreements, recorded_claims
 from tracekit.tracepoints.tracefs import find_tracefs
 
 pytestmark = pytest.mark.live
@@ -36,10 +38,23 @@ class ThisPython(AsyncKernelManager):
         return KernelSpecManager(kernel_dirs=[], parent=self)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _state(tmp_path_factory):
+    """What the notebooks keep, verdicts and progress, is kept for this run of the tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACEKIT_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="module", params=ALL, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def run(request):
+def path(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def run(path):
     """One notebook, executed in a kernel of its own, which has ended; and that kernel's mark."""
-    notebook = nbformat.read(request.param, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     mark = f"TRACEKIT_TEST_RUN={uuid.uuid4()}"
     name, value = mark.split("=")
     os.environ[name] = value
@@ -48,7 +63,7 @@ def run(request):
             notebook,
             kernel_manager_class=ThisPython,
             timeout=CELL_SECONDS,
-            resources={"metadata": {"path": str(request.param.parent)}},
+            resources={"metadata": {"path": str(path.parent)}},
         ).execute()
     finally:
         del os.environ[name]
@@ -57,6 +72,12 @@ def run(request):
 
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def shown(cell):
+    """What a cell shows as plain text, its lines put together."""
+    texts = [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    return " ".join(" ".join(texts).split())
 
 
 def raised(cell):
@@ -81,6 +102,23 @@ def test_every_code_cell_ran(run):
     notebook, _ = run
     counts = [cell.execution_count for cell in code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1))
+
+
+def test_a_starter_fails_its_check_and_a_solution_passes(path, run):
+    outcome = "passed" if path.parent.name == "solutions" else "not yet"
+    for cell in code_cells(run[0]):
+        for name in re.findall(r"(?m)^tk\.check\(\s*\"(\d\d-\d)\"", cell.source):
+            assert f"exercise {name} · {outcome}" in shown(cell), cell.id
+
+
+def test_each_claim_got_the_verdict_that_the_data_have(run):
+    """A verdict that differs on this kernel is an error of the cell, or of the data."""
+    cells = "\n".join(cell.source for cell in code_cells(run[0]))
+    numbers = [int(number) for number in re.findall(r"\btk\.claim\(\s*(\d+)\b", cells)]
+    recorded = recorded_claims()
+    assert [number for number in numbers if number not in recorded] == []
+    mine = {number: recorded[number] for number in numbers}
+    assert disagreements(mine, os.uname().release) == ()
 
 
 def test_outputs_fit_the_page(run):

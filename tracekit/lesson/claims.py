@@ -105,9 +105,10 @@ class Claims:
         for claim in self.claims:
             here = self.verdict(claim.id)
             reason = self.found[claim.id]._reason if claim.id in self.found else ""
-            head = (str(claim.id), str(claim.line), claim.en, here, _elsewhere(claim), reason)
-            rows.append(Row((*head, claim.erratum), "wrong" if here == "false" else ""))
-        columns = ("id", "line", "statement", "here", "seen", "why", "erratum")
+            seen = " · ".join(text for text in (reason, _elsewhere(claim)) if text)
+            cells = (str(claim.id), str(claim.line), claim.en, here, seen)
+            rows.append(Row(cells, "wrong" if here == "false" else ""))
+        columns = ("id", "line", "statement", "here", "why · where it was seen")
         return html_table(self._title, columns, rows, right=(0, 1))
 
 

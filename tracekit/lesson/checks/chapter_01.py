@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 
-from tracekit.capture.probe import Probe
+from tracekit.lesson.checks.printed import printed_by
 from tracekit.lesson.exercise import Exercise, Failed
 from tracekit.tracepoints.catalogue import kernels
 from tracekit.tracepoints.tracefs import read_format
@@ -29,31 +28,25 @@ def _check_bytes_12_to_15(answer: object) -> None:
 
 
 def _check_flags(answer: object) -> None:
-    def ask() -> None:
+    def ask() -> int:
         os.getrandom(1)
         os.getrandom(1, os.GRND_NONBLOCK)
+        return threading.get_native_id()
 
     expected = ["0", str(int(os.GRND_NONBLOCK))]
-    _check_messages(answer, ask, expected, "it shall print the flags, and nothing else")
+    _check_printed(printed_by(answer, ask), expected, "it shall print the flags, and nothing else")
 
 
 def _check_getpgid(answer: object) -> None:
-    def ask() -> None:
+    def ask() -> int:
         os.getpgid(os.getpid())
+        return threading.get_native_id()
 
-    _check_messages(answer, ask, [str(os.getpid())], "getpgid has one argument: whose group?")
+    expected = [str(os.getpid())]
+    _check_printed(printed_by(answer, ask), expected, "getpgid has one argument: whose group?")
 
 
-def _check_messages(
-    program: object, act: Callable[[], None], expected: list[str], next_step: str
-) -> None:
-    if not isinstance(program, str):
-        raise Failed(f"{type(program).__name__} is no program", "give the C program as text")
-    with Probe.from_text(program, name="check") as probe:
-        act()
-        events = probe.read()
-    mine = events["msg"][events["pid"] == threading.get_native_id()]
-    printed = [message.decode(errors="replace").strip() for message in mine.tolist()]
+def _check_printed(printed: list[str], expected: list[str], next_step: str) -> None:
     if printed != expected:
         raise Failed(
             f"for these calls the program printed {printed}, expected was {expected}", next_step
