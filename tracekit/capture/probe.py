@@ -237,7 +237,7 @@ class Probe:
         if self.closed:
             return f"Probe {self.name}: closed, nothing is attached"
         where = ", ".join(self.attached) or "nothing yet: attach_tracepoint(tp, fn_name)"
-        text = f"Probe {self.name}: attached to {where} · live · Linux {os.uname().release}"
+        text = f"Probe {self.name}: attached to {where}\nlive · Linux {os.uname().release}"
         return "\n".join([text, *(str(d) for d in self.diagnostics)])
 
     def _check_open(self) -> None:
