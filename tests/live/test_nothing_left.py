@@ -185,8 +185,12 @@ CHILD = """
 import multiprocessing, os, sys, time
 import tracekit as tk
 
+def say(*words):
+    # one write: print() may make several, and two processes share the pipe
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
 def live_on(go):
-    print("child", os.getpid(), [p.closed for p in tk.open_probes()], flush=True)
+    say("child", os.getpid(), [p.closed for p in tk.open_probes()])
     time.sleep(600)
 
 if __name__ == "__main__":
@@ -197,27 +201,29 @@ if __name__ == "__main__":
     probe = tk.Probe.from_text(ring)
     process = multiprocessing.get_context("fork").Process(target=live_on, args=(None,))
     process.start()
-    print("worker", probe.pid, len(probe.read()), flush=True)
+    say("worker", probe.pid, len(probe.read()))
     time.sleep(600)
 """
 
 
 def test_a_forked_child_that_lives_on_keeps_nothing_attached(kernel):
-    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE) as notebook:
-        lines = dict(notebook.stdout.readline().split(maxsplit=1) for _ in range(2))
-        child, closed = lines[b"child"].split(maxsplit=1)
-        worker = int(lines[b"worker"].split()[0])
-        assert closed.strip() == b"[]"
-        held = kernel.programs_of(worker)
-        assert len(held) == 1
+    command = [sys.executable, "-c", CHILD]
+    # a group of its own, so that whatever happens here ends them all
+    with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0) as notebook:
         try:
+            lines = dict(notebook.stdout.readline().split(maxsplit=1) for _ in range(2))
+            child, closed = lines[b"child"].split(maxsplit=1)
+            worker = int(lines[b"worker"].split()[0])
+            assert closed.strip() == b"[]"
+            held = kernel.programs_of(worker)
+            assert len(held) == 1
             notebook.kill()
             took = kernel.wait_until(lambda: not held & kernel.all_programs())
             assert os.path.exists(f"/proc/{int(child)}/fd/0")
             # nor does it keep the ring buffer mapped
             assert "bpf-map" not in Path(f"/proc/{int(child)}/maps").read_text()
         finally:
-            os.kill(int(child), signal.SIGKILL)
+            os.killpg(notebook.pid, signal.SIGKILL)
     print(f"nothing was attached after {took:.3f} s")
 
 
