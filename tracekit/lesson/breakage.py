@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tracekit.capture.bare import ScriptRun, run_bare
 from tracekit.errors import UnknownFailure
 from tracekit.lesson.card import Card, excerpt, wrap
-from tracekit.lesson.failure import LOOK, Failure
+from tracekit.lesson.failure import Failure
 from tracekit.lesson.failures import (
     attaching,
     compiler,
@@ -183,8 +183,7 @@ def _program(failure: Failure) -> list[str]:
         for number, line in enumerate(failure.c.splitlines(), 1)
         for row in wrap(line, f"{number:>2}  " if failure.c.count("\n") > 9 else f"{number}  ")
     ]
-    python = () if failure.python == LOOK else failure.python.splitlines()
-    return [*numbered, *(row for line in python for row in wrap(line, ""))]
+    return [*numbered, *(row for line in failure.python.splitlines() for row in wrap(line))]
 
 
 def _changes(failure: Failure) -> list[str]:
