@@ -3,7 +3,7 @@
 import pytest
 
 from tracekit.lesson.exercise import check
-from tracekit.tracepoints.tracefs import read_format
+from tracekit.tracepoints.tracefs import find_tracepoints, read_format
 
 pytestmark = pytest.mark.live
 
@@ -24,6 +24,8 @@ TRACEPOINT_PROBE(task, task_rename) {
     return 0;
 }"""
 INTS = [("int", "got_bits"), ("int", "pool_left"), ("int", "input_left")]
+
+CHAIN = "cut -d: -f1 | "
 
 # exercise, the starter, wrong answers with a word of what is said of them, the solution
 CASES = [
@@ -62,6 +64,32 @@ CASES = [
         NEW_NAME % "...",
         [(NEW_NAME % "oldcomm", "became true"), (NEW_NAME % "name", "name"), (None, "no program")],
     ),
+    (
+        "03-1",
+        ...,
+        [("tcp:tcp_probe", "no field oldstate"), ("sock:state", "no tracepoint"), (1, "no name")],
+    ),
+    (
+        "03-2",
+        CHAIN + "...",
+        [
+            (CHAIN + "uniq -c | sort -rn", "wrong number"),
+            (CHAIN + "sort | uniq -c", "does not come first"),
+            (CHAIN + "sort", "not a number and a category"),
+            (CHAIN + "nosuchcommand", "the shell says"),
+            (7, "no command"),
+        ],
+    ),
+    ("03-3", ..., [("tcp:tcp_probe", "another event has"), ("tcp", "no tracepoint")]),
+    (
+        "03-4",
+        ...,
+        [
+            ("sys_enter_nanosleep", "happened 0 times"),
+            ("sleep", "no tracepoint"),
+            (None, "no name"),
+        ],
+    ),
 ]
 SOLUTIONS = {
     "01-1": "pool_left",
@@ -71,6 +99,9 @@ SOLUTIONS = {
     "02-2": INTS,
     "02-3": "sched:sched_wakeup_new",
     "02-4": NEW_NAME % "newcomm",
+    "03-1": "sock:inet_sock_set_state",
+    "03-2": CHAIN + "sort | uniq -c | sort -rn",
+    "03-4": b"sys_enter_clock_nanosleep 4711",
 }
 
 
@@ -97,3 +128,9 @@ def test_bits_are_told_from_bytes():
     offset = read_format("task:task_rename")["oldcomm"].offset
     assert "number of bits" in check("02-1", 8 * offset).line
     assert check("02-1", offset).passed
+
+
+def test_the_event_with_the_most_fields_is_asked_of_this_kernel():
+    formats = [read_format(name) for name in find_tracepoints()]
+    largest = max(formats, key=lambda fmt: len(fmt.fields))
+    assert check("03-3", largest.full_name).passed
