@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import subprocess
@@ -11,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tracekit.host.packages import find_command
 
 # Calls getpgid(2) with the numbers first, first + 1, … as argument, on one processor.
 _GETPGID = """
@@ -74,6 +78,69 @@ def getpgid() -> Iterator[Callable[[int, int], Getpgid]]:
         workload.end()
 
 
+def as_root() -> list[str]:
+    """The words before a command that only root may run."""
+    return [] if os.geteuid() == 0 else ["sudo", "-n"]
+
+
+def instance_of(worker: int) -> str:
+    """The name of the tracefs instance whose trace_pipe a process reads, "" if it reads none."""
+    for link in Path(f"/proc/{worker}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            target = Path(os.readlink(link))
+            if target.name == "trace_pipe" and target.parent.parent.name == "instances":
+                return target.parent.name
+    return ""
+
+
+@pytest.fixture
+def instance() -> Iterator[Path]:
+    """A tracefs instance nobody else uses: one of its own, or one `test` prepared for this user."""
+    instances = Path("/sys/kernel/tracing/instances")
+    if os.geteuid() == 0:
+        own = instances / f"tracekit-test-{os.getpid()}"
+        own.mkdir()
+        try:
+            yield own
+        finally:
+            own.rmdir()
+        return
+    with contextlib.ExitStack() as lent:
+        prepared = sorted(instances.glob(f"tracekit-{os.getuid()}-*"))
+        found = next((one for one in prepared if _is_free(one, lent)), None)
+        assert found is not None, f"none of {len(prepared)} prepared instances is free"
+        (found / "trace").write_text("")
+        settings = [found / name for name in ("trace_clock", "buffer_size_kb")]
+        before = [_chosen(setting.read_text()) for setting in settings]
+        try:
+            yield found
+        finally:
+            (found / "events/enable").write_text("0")
+            for setting, value in zip(settings, before, strict=True):
+                setting.write_text(value)
+
+
+def _is_free(prepared: Path, lent: contextlib.ExitStack) -> bool:
+    # The lock that workers take on the one they read.
+    try:
+        descriptor = os.open(prepared, os.O_RDONLY)
+    except OSError:
+        return False  # removed meanwhile
+    lent.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _chosen(text: str) -> str:
+    # "[local] global mono"; "7 (expanded: 1408)" before the first event, "1408" after it
+    match = re.search(r"\[(\w+)\]|expanded: (\d+)|(\d+)", text)
+    assert match is not None, text
+    return str(match[match.lastindex])
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> float:
     """Wait until the condition holds; returns how many seconds that took."""
     start = time.monotonic()
@@ -112,9 +179,11 @@ def programs_of(root: int) -> set[int]:
 
 
 def all_programs() -> set[int]:
-    """The ids of all BPF programs there are."""
+    """The ids of all BPF programs there are; only root may ask."""
+    bpftool = find_command("bpftool")
+    assert bpftool is not None, "install bpftool"
     listed = subprocess.run(
-        ["bpftool", "prog", "show"], capture_output=True, text=True, check=True
+        [*as_root(), bpftool, "prog", "show"], capture_output=True, text=True, check=True
     ).stdout
     return {int(number) for number in re.findall(r"^(\d+): ", listed, re.MULTILINE)}
 
@@ -125,6 +194,7 @@ def kernel():
 
     class Kernel:
         all_programs = staticmethod(all_programs)
+        instance_of = staticmethod(instance_of)
         programs_of = staticmethod(programs_of)
         wait_until = staticmethod(wait_until)
 

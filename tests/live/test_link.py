@@ -18,6 +18,7 @@ import pyroute2
 import pytest
 
 from tracekit.errors import TrafficError
+from tracekit.host.packages import find_command
 from tracekit.traffic.congestion import available_congestion_controls
 from tracekit.traffic.link import slow_link
 from tracekit.traffic.tcp import exchange, transfer
@@ -100,17 +101,12 @@ class Trace:
 
 
 @pytest.fixture
-def trace():
-    root = Path(f"/sys/kernel/tracing/instances/tracekit-test-link-{os.getpid()}")
-    root.mkdir()
-    try:
-        (root / "trace_clock").write_text("mono")
-        (root / "buffer_size_kb").write_text("8192")
-        for event in ("tcp_probe", "tcp_retransmit_skb"):
-            (root / "events/tcp" / event / "enable").write_text("1")
-        yield Trace(root)
-    finally:
-        root.rmdir()
+def trace(instance):
+    (instance / "trace_clock").write_text("mono")
+    (instance / "buffer_size_kb").write_text("8192")
+    for event in ("tcp_probe", "tcp_retransmit_skb"):
+        (instance / "events/tcp" / event / "enable").write_text("1")
+    return Trace(instance)
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -182,6 +178,12 @@ def test_tc_shows_the_shape(link):
     wide = link.run("tc", "-d", "-r", "qdisc", "show", "dev", "to-client", host="router")
     assert "rate 8Mbit" in wide
     assert "8 Mbit/s, queue 60 KiB" in repr(link)
+
+
+def test_commands_that_only_root_has_on_its_path_are_found(monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with slow_link("20mbit") as link:
+        assert "tbf" in link.run("tc", "qdisc", host="router")
 
 
 def test_reno_overflows_the_queue_and_what_was_lost_is_sent_again(trace, link):
@@ -257,8 +259,10 @@ def test_ipv6_works_again_after_the_link_was_down(link):
 
 
 def test_delay_and_loss_do_what_they_say_or_say_what_is_missing(link):
+    tc = find_command("tc")
+    assert tc is not None, "install iproute2"
     probe = subprocess.run(
-        ["unshare", "-Urn", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"],
+        ["unshare", "-Urn", tc, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if probe.returncode == 0:

@@ -1,6 +1,7 @@
 """Rates, sizes, times and fractions: the same as tc takes them for."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -18,6 +19,7 @@ def test_rates_are_what_tc_makes_of_them():
     shown = subprocess.run(
         ["unshare", "-Urn", "sh", "-c", script, "sh", *RATES],
         capture_output=True, text=True, check=True, timeout=60,
+        env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
     ).stdout  # fmt: skip
     tc = [json.loads(line)[0]["options"]["rate"] * 8 for line in shown.splitlines()]
     assert [parse_rate(rate) for rate in RATES] == tc
