@@ -80,9 +80,16 @@ class _Hosts:
 
 def run_command(command: list[str]) -> dict[str, Any]:
     """Run a command for at most 10 s; its output is cut where no one would read it."""
+    # tc is where Debian looks for root's commands only.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     try:
         ended = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            check=False,
+            env={**os.environ, "PATH": path},
         )
     except FileNotFoundError:
         raise TrafficError(f"no program named {command[0]!r} is installed") from None
