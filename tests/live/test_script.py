@@ -99,6 +99,8 @@ def started(script, errors):
             stderr=stderr,
             env=environment,
             text=True,
+            # a test run in the background of a shell has inherited deafness to Ctrl-C
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process,
     ):
         lines = queue.Queue()
