@@ -133,8 +133,8 @@ def _instances(processes: dict[int, str]) -> set[str]:
         maker = re.fullmatch(r"tracekit-(?:worker|test)-(\d+)", name)
         ours = maker and int(maker[1]) in {os.getpid(), *processes}
         foreign = maker and not ours and Path("/proc", maker[1]).exists()
-        # tracekit-UID-NUMBER belongs to somebody's `lab`.
-        if name.startswith("tracekit-") and not foreign and not re.search(r"-\d+-\d+$", name):
+        # tracekit-UID-… belongs to somebody's `lab`.
+        if name.startswith("tracekit-") and not foreign and not re.match(r"tracekit-\d+-", name):
             found.add(f"tracefs instance {name}")
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
@@ -53,9 +54,9 @@ def tracefs() -> Path:
     return found
 
 
-def state() -> tuple[object, ...]:
+def state() -> tuple[int, int]:
     about = tracefs().stat()
-    return about.st_gid, stat.S_IMODE(about.st_mode), instances()
+    return about.st_gid, stat.S_IMODE(about.st_mode)
 
 
 def instances() -> list[str]:
@@ -91,9 +92,46 @@ def wait_until(condition, seconds: float = 15.0) -> None:
 
 @pytest.fixture
 def _restored():
-    before = state()
-    yield
-    wait_until(lambda: state() == before)
+    with one_session_at_a_time() as gate:
+        undisturbed = is_unused(gate)
+        before, there = state(), instances()
+        yield
+        wait_until(lambda: instances() == there)
+        # Somebody's `lab` on this machine may need tracefs as it is now.
+        wait_until(lambda: state() == before or not (undisturbed and is_unused(gate)))
+
+
+@contextlib.contextmanager
+def one_session_at_a_time() -> Iterator[int | None]:
+    """Lock out other tests of this kind, also in containers; yields a descriptor of `instances`."""
+    try:
+        lock, gate = (os.open(tracefs() / name, os.O_RDONLY) for name in ("events", "instances"))
+    except PermissionError:
+        yield None
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield gate
+    finally:
+        os.close(gate)
+        os.close(lock)
+
+
+def is_unused(gate: int | None) -> bool:
+    """Whether no server holds tracefs; asked as servers do, one at a time."""
+    if gate is None:
+        return False
+    holders = os.open(tracefs(), os.O_RDONLY)
+    fcntl.flock(gate, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(holders, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(holders)
+        fcntl.flock(gate, fcntl.LOCK_UN)
 
 
 @pytest.mark.usefixtures("_restored")

@@ -154,8 +154,6 @@ def _readable(tracefs: Path) -> Iterator[int]:
         if _is_alone(holders):
             gid = _choose_group()
             _note_before(tracefs, gid)
-            for left in tracefs.glob("instances/tracekit-[0-9]*-[0-9]*"):
-                _remove(left, seconds=0)  # by somebody who was killed
             _remount(tracefs, 0, gid, 0o750)
         else:
             gid = tracefs.stat().st_gid
@@ -194,9 +192,9 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _is_alone(holders: int) -> bool:
+def _is_alone(lock: int) -> bool:
     try:
-        fcntl.flock(holders, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -218,24 +216,41 @@ def _choose_group() -> int:
 @contextlib.contextmanager
 def _instances(tracefs: Path, person: _Person) -> Iterator[None]:
     made: list[Path] = []
+    with contextlib.ExitStack() as locks:
+        try:
+            with _opened(tracefs / "instances") as gate:
+                fcntl.flock(gate, fcntl.LOCK_EX)
+                for left in tracefs.glob("instances/tracekit-[0-9]*-[0-9]*"):
+                    if _is_abandoned(left):
+                        _remove(left, seconds=0)
+                number = 0
+                while len(made) < _INSTANCES:
+                    instance = tracefs / f"instances/tracekit-{person.uid}-{number}"
+                    number += 1
+                    if instance.exists():
+                        continue  # another server of the same person has it
+                    instance.mkdir()
+                    made.append(instance)
+                    # Not on the instance itself: who reads it takes that lock.
+                    fcntl.flock(locks.enter_context(_opened(instance / "events")), fcntl.LOCK_SH)
+            for instance in made:
+                _give(instance, person)
+        except OSError as error:
+            _say(f"programs that print can't be used: {error}")
+        try:
+            yield
+        finally:
+            for instance in made:
+                _remove(instance)
+
+
+def _is_abandoned(instance: Path) -> bool:
+    # The kernel takes the lock back from a server that was killed.
     try:
-        number = 0
-        while len(made) < _INSTANCES:
-            instance = tracefs / f"instances/tracekit-{person.uid}-{number}"
-            number += 1
-            try:
-                instance.mkdir()
-            except FileExistsError:
-                continue  # another server of the same person has it
-            made.append(instance)
-            _give(instance, person)
-        yield
-    except OSError as error:
-        _say(f"programs that print can't be used: {error}")
-        yield
-    finally:
-        for instance in made:
-            _remove(instance)
+        with _opened(instance / "events") as lock:
+            return _is_alone(lock)
+    except FileNotFoundError:
+        return False
 
 
 def _give(instance: Path, person: _Person) -> None:
