@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from tracekit.lesson import breakage as gallery
 from tracekit.lesson.breakage import FAILURES, Broken, Mended, breakage, breakages, mend
 from tracekit.lesson.failure import Failure
 
+CHAPTER = Path(__file__).resolve().parents[2] / "notebooks/11-breakage.ipynb"
 WIDTH = 80
 EXAMPLE = Failure(
     "no-semicolon",
@@ -45,6 +47,11 @@ def test_the_fix_changes_what_is_there_once(failure):
     else:
         # then it is the surroundings that are wrong
         assert failure.broken_setup or failure.missing
+
+
+@every_failure
+def test_the_chapter_makes_it(failure):
+    assert f'"{failure.id}"' in CHAPTER.read_text(encoding="utf-8").replace("\\", "")
 
 
 @every_failure

@@ -48,6 +48,7 @@ class Broken(Card):
     >>> Broken(failure, ScriptRun(1, "main.c:1:6: error: expected ';'\\n"))
     no-luck: an example
       1  int a
+    in Python:
       b = BPF(text=text)
     the process ended with status 1, and this is what was printed:
       main.c:1:6: error: expected ';'
@@ -68,7 +69,8 @@ class Broken(Card):
 
     def _parts(self) -> Iterator[tuple[str, Sequence[str], str]]:
         failure = self.failure
-        yield f"{failure.id}: {failure.title}", _program(failure), ""
+        yield f"{failure.id}: {failure.title}", _numbered(failure.c), ""
+        yield "in Python:", [r for line in failure.python.splitlines() for r in wrap(line)], ""
         if not self.run.made:
             yield f"this can't be made here: {self.run.output.strip()}", (), ""
             return
@@ -177,13 +179,10 @@ def _search(pattern: str, text: str) -> re.Match[str] | None:
     return re.search(pattern, text, re.MULTILINE)
 
 
-def _program(failure: Failure) -> list[str]:
-    numbered = [
-        row
-        for number, line in enumerate(failure.c.splitlines(), 1)
-        for row in wrap(line, f"{number:>2}  " if failure.c.count("\n") > 9 else f"{number}  ")
-    ]
-    return [*numbered, *(row for line in failure.python.splitlines() for row in wrap(line))]
+def _numbered(c: str) -> list[str]:
+    lines = c.splitlines()
+    width = len(str(len(lines)))
+    return [row for n, line in enumerate(lines, 1) for row in wrap(line, f"{n:>{width}}  ")]
 
 
 def _changes(failure: Failure) -> list[str]:

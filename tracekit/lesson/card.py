@@ -14,7 +14,10 @@ from html import escape
 __all__ = ("Card", "excerpt", "wrap")
 
 _WIDTH = 80
-_PRE = "margin:.2em 0 .6em;padding:.2em .8em;white-space:pre-wrap;background:transparent"
+_PRE = (
+    "font-family:var(--jp-code-font-family,ui-monospace,monospace);margin:.2em 0 .6em;"
+    "padding:.2em .8em;white-space:pre-wrap;background:transparent;color:inherit"
+)
 _PROSE = "margin:.2em 0 .6em;padding:0 .8em;max-width:42em"
 _EDGES = {"broken": "#e5484d", "mended": "#30a46c", "": "rgba(128,128,128,.5)"}
 
@@ -75,7 +78,7 @@ def excerpt(output: str, pattern: str) -> list[str]:
     if not lines:
         return []
     hit = next((n for n, line in enumerate(lines) if re.search(pattern, line)), 0)
-    shown = {n for n in range(hit - 4, hit + 5) if 0 <= n < len(lines)}
+    shown = {n for n in range(hit - 4, hit + 4) if 0 <= n < len(lines)}
     ignored = {n for n, line in enumerate(lines[: hit + 1]) if line.startswith("Exception ignored")}
     shown = (shown - _frames(lines)) | {hit, len(lines) - 1, *ignored}
     rows: list[str] = []
