@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -159,3 +160,25 @@ def test_links_into_a_removed_package_are_made_anew(tmp_path):
     again = find_headers("6.18.44", root=tmp_path, cache=tmp_path / "cache")
     assert again == first
     assert (first.path / KCONFIG).is_file()
+
+
+def test_a_cache_on_a_closed_way_gives_way_to_the_temporary_folder(tmp_path):
+    debian(tmp_path, "6.1.0-56")
+    (tmp_path / "closed").mkdir(mode=0o000)
+    program = (
+        "import sys, pathlib; from tracekit.host.headers import find_headers;"
+        "root = pathlib.Path(sys.argv[1]);"
+        "print(find_headers('6.18.44', root=root, cache=root / 'closed/cache').path)"
+    )
+    # Root may search every folder; the same user without root's capabilities may not.
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    shown = subprocess.run(
+        [*drop, sys.executable, "-c", program, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    made = tmp_path / f"tracekit-headers-{os.getuid()}/6.1.0-56-amd64"
+    assert shown.stdout == f"{made}\n"
+    assert (made / KCONFIG).is_file()

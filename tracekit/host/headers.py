@@ -118,10 +118,10 @@ def merge_trees(trees: tuple[Path, ...], folder: Path) -> Path:
     at once: each builds its own copy and the first rename wins. Returns the folder, which is in the
     temporary folder instead where *folder* can't be written.
     """
-    if (folder / _KCONFIG).is_file() and (folder / _AUTOCONF).is_file():
+    if _is_complete(folder):
         return folder
     folder = _writable_place(folder)
-    if (folder / _KCONFIG).is_file() and (folder / _AUTOCONF).is_file():
+    if _is_complete(folder):
         return folder
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -132,6 +132,11 @@ def merge_trees(trees: tuple[Path, ...], folder: Path) -> Path:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
+
+
+def _is_complete(folder: Path) -> bool:
+    # Path.is_file raises where the way there may not be searched.
+    return os.path.isfile(folder / _KCONFIG) and os.path.isfile(folder / _AUTOCONF)
 
 
 def _put_in_place(building: Path, folder: Path) -> None:
