@@ -26,6 +26,35 @@ TRACEPOINT_PROBE(task, task_rename) {
 INTS = [("int", "got_bits"), ("int", "pool_left"), ("int", "input_left")]
 
 CHAIN = "cut -d: -f1 | "
+PORT = """
+#include <uapi/linux/in6.h>
+TRACEPOINT_PROBE(tcp, tcp_probe) {
+    bpf_trace_printk("%%d", %s);
+    return 0;
+}"""
+STATES = """
+%s {
+    bpf_trace_printk("%%d %%d", %s);
+    return 0;
+}"""
+STATE_PROBE = "TRACEPOINT_PROBE(sock, inet_sock_set_state)"
+
+
+def nothing_yet(table, port):
+    return ...
+
+
+def all_rows(table, port):
+    return table[:, 1].sum()
+
+
+def crash(table, port):
+    return table[:, 7]
+
+
+def arrived(table, port):
+    return table[table[:, 0] == port, 2].sum()
+
 
 # exercise, the starter, wrong answers with a word of what is said of them, the solution
 CASES = [
@@ -90,6 +119,30 @@ CASES = [
             (None, "no name"),
         ],
     ),
+    (
+        "04-1",
+        PORT % "...",
+        [
+            (PORT % "args->daddr[2]", "is missing"),
+            (PORT % "args->daddr[2] + 256 * args->daddr[3]", "is missing"),
+            (PORT % "args->dport", "reads dport"),
+            (PORT % "args->port", "port"),
+        ],
+    ),
+    (
+        "04-2",
+        nothing_yet,
+        [(all_rows, "arrived at the server"), (crash, "IndexError"), (100_000, "no function")],
+    ),
+    ("04-3", ..., [({2}, "two sockets"), ({10}, "two sockets"), (2, "no set")]),
+    (
+        "04-4",
+        STATES % ("...", "..."),
+        [
+            (STATES % (STATE_PROBE, "args->newstate, args->oldstate"), "is missing"),
+            (GETRANDOM % "len", "nothing was printed"),
+        ],
+    ),
 ]
 SOLUTIONS = {
     "01-1": "pool_left",
@@ -102,6 +155,10 @@ SOLUTIONS = {
     "03-1": "sock:inet_sock_set_state",
     "03-2": CHAIN + "sort | uniq -c | sort -rn",
     "03-4": b"sys_enter_clock_nanosleep 4711",
+    "04-1": PORT % "args->daddr[2] * 256 + args->daddr[3]",
+    "04-2": arrived,
+    "04-3": {2, 10},
+    "04-4": STATES % (STATE_PROBE, "args->oldstate, args->newstate"),
 }
 
 
