@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 
 from tracekit import errors
-from tracekit.lesson.document import find_claim
+from tracekit.lesson.document import all_claims
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 CHAPTERS = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
@@ -213,19 +213,18 @@ def test_it_ends_in_the_same_way(path):
 
 
 @every_chapter
-def test_claims_are_asserted_once_where_the_document_is_taught(path):
-    cells = [(cell["id"], claimed(source(cell))) for cell in of_kind(path, "code")]
-    assert [name for name, numbers in cells if len(numbers) > 3] == []
-    numbers = [number for _, found in cells for number in found]
-    assert len(numbers) == len(set(numbers))
-    assert {find_claim(number).chapter for number in numbers} <= {path.name[:2]}
+def test_a_cell_asserts_few_claims_and_no_claim_has_two(path):
+    cells = {cell["id"]: claimed(source(cell)) for cell in of_kind(path, "code")}
+    assert [name for name, numbers in cells.items() if len(numbers) > 3] == []
+    numbers = [number for found in cells.values() for number in found]
+    assert [number for number in numbers if numbers.count(number) > 1] == []
 
 
-def test_a_claim_has_one_cell_among_all_chapters():
-    found = [
-        number for path in CHAPTERS for c in of_kind(path, "code") for number in claimed(source(c))
-    ]
-    assert [number for number in found if found.count(number) > 1] == []
+@every_chapter
+def test_each_claim_about_the_chapters_lines_has_a_cell(path):
+    """One cell and no more: no chapter asserts another chapter's claims, and none twice."""
+    numbers = {number for cell in of_kind(path, "code") for number in claimed(source(cell))}
+    assert numbers == {n for n, claim in all_claims().items() if claim.chapter == path.name[:2]}
 
 
 @every_chapter
