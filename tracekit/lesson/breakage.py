@@ -132,19 +132,22 @@ class Gallery:
 
 
 _COLUMNS = ("name", "what was done")
+_made: set[str] = set()
 
 
-def breakages(message: str = "") -> Gallery:
+def breakages(message: str = "", *, unseen: bool = False) -> Gallery:
     """All failures of the gallery; given a message, those that print such a one.
+
+    With ``unseen``, without those that :func:`breakage` has made in this process.
 
     >>> breakages("prog.c:9:1: fatal error: 'netinet/in.h' file not found")
     name            what was done
     missing-header  a header of the C library
     """
-    if not message:
-        return Gallery(FAILURES)
-    # a failure without any message is found by none
-    found = (f for f in FAILURES if not re.search(f.message, "") and _search(f.message, message))
+    found = [failure for failure in FAILURES if not (unseen and failure.id in _made)]
+    if message:
+        # a failure without any message is found by none
+        found = [f for f in found if not re.search(f.message, "") and _search(f.message, message)]
     return Gallery(tuple(found))
 
 
@@ -155,6 +158,7 @@ def breakage(id: str) -> Broken:
     :class:`~tracekit.errors.RequirementMissing` where no program can be loaded at all.
     """
     failure = _find(id)
+    _made.add(id)
     return Broken(failure, run_bare(failure.broken_script, missing=failure.missing))
 
 
