@@ -76,7 +76,8 @@ def leftovers(live: bool) -> set[str]:
     processes = _processes()
     found = {f"process {pid}: {command}" for pid, command in processes.items()}
     found |= _descriptors()
-    found |= {f"network namespace {name}" for name in _names("/run/netns")}
+    networks = [name for name in _names("/run/netns") if not _is_foreign(name, processes)]
+    found |= {f"network namespace {name}" for name in networks}
     found |= _instances(processes)
     if live:
         found |= _programs_of_nobody(processes)
@@ -128,15 +129,18 @@ def _descriptors() -> set[str]:
 
 
 def _instances(processes: dict[int, str]) -> set[str]:
-    found = set()
-    for name in _names("/sys/kernel/tracing/instances"):
-        maker = re.fullmatch(r"tracekit-(?:worker|test)-(\d+)", name)
-        ours = maker and int(maker[1]) in {os.getpid(), *processes}
-        foreign = maker and not ours and Path("/proc", maker[1]).exists()
-        # tracekit-UID-… belongs to somebody's `lab`.
-        if name.startswith("tracekit-") and not foreign and not re.match(r"tracekit-\d+-", name):
-            found.add(f"tracefs instance {name}")
-    return found
+    names = _names("/sys/kernel/tracing/instances")
+    # tracekit-UID-… belongs to somebody's `lab`.
+    mine = [name for name in names if re.match(r"tracekit-(?!\d+-)", name)]
+    return {f"tracefs instance {name}" for name in mine if not _is_foreign(name, processes)}
+
+
+def _is_foreign(name: str, processes: dict[int, str]) -> bool:
+    # A name tells who made it. What the dead left is ours, as far as anybody can tell.
+    maker = re.fullmatch(r"tracekit-(?:worker|test)-(\d+)", name)
+    if not maker or int(maker[1]) in {os.getpid(), *processes}:
+        return False
+    return Path("/proc", maker[1]).exists()
 
 
 def _names(folder: str) -> list[str]:

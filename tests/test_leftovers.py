@@ -23,10 +23,12 @@ def test_leaks():
     "network namespace": """
 def test_leaks():
     subprocess.run(["ip", "netns", "add", NAME], check=True)
+    MADE.write_text(NAME)
 """,
     "tracefs instance": """
 def test_leaks():
-    os.mkdir(f"/sys/kernel/tracing/instances/tracekit-{NAME}")
+    os.mkdir(f"/sys/kernel/tracing/instances/{NAME}")
+    MADE.write_text(NAME)
 """,
     "descriptor": """
 @pytest.mark.live
@@ -45,12 +47,18 @@ def test_tidies_up():
     # Dead, and waited for by nobody yet.
     globals()["zombie"] = subprocess.Popen(["true"])
 """
-HEAD = "import os, subprocess\nimport pytest\nNAME = {name!r}\n"
+# The process id in the name tells other tests on this machine whose it is.
+HEAD = """
+import os, pathlib, subprocess
+import pytest
+NAME = f"tracekit-test-{os.getpid()}"
+MADE = pathlib.Path(__file__).with_name("made")
+"""
 
 
 def run(folder: Path, test: str, **changes: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(HERE / "conftest.py", folder)
-    (folder / "test_it.py").write_text(HEAD.format(name=f"leak{os.getpid()}") + test)
+    (folder / "test_it.py").write_text(HEAD + test)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = live\n")
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)],
@@ -63,14 +71,16 @@ def run(folder: Path, test: str, **changes: str) -> subprocess.CompletedProcess[
 
 
 @pytest.fixture
-def _tidy_up():
+def _tidy_up(tmp_path):
     yield
-    name = f"leak{os.getpid()}"
+    made = tmp_path / "made"
+    if not made.exists():
+        return
+    name = made.read_text()
     if Path(f"/run/netns/{name}").exists():
         subprocess.run(["ip", "netns", "delete", name], check=True)
-    instance = Path(f"/sys/kernel/tracing/instances/tracekit-{name}")
-    if os.access(instance.parent, os.W_OK) and instance.exists():
-        instance.rmdir()
+    else:
+        Path(f"/sys/kernel/tracing/instances/{name}").rmdir()
 
 
 @pytest.mark.parametrize("kind", LEAKS)

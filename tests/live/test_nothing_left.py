@@ -1,5 +1,6 @@
 """Whatever happens to the notebook, what it attached goes with it; measured in a real kernel."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -155,8 +156,13 @@ def test_an_interrupt_leaves_a_kernel_that_works(notebook, kernel, name):
 
 
 def workers_of(pid: int) -> list[int]:
-    listed = subprocess.run(["pgrep", "-P", str(pid), "-f", "worker.py"], capture_output=True)
-    return [int(line) for line in listed.stdout.split()]
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended since it was listed
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"worker.py" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 @pytest.mark.parametrize("how", ["restart", "shutdown", "SIGKILL"])
@@ -169,6 +175,7 @@ def test_the_end_of_the_kernel_detaches_within_a_second(notebook, kernel, how):
     held = kernel.programs_of(notebook.pid())
     assert len(held) == 2
     workers = workers_of(notebook.pid())
+    assert len(workers) == 2
     start = time.monotonic()
     if how == "SIGKILL":
         os.kill(notebook.pid(), signal.SIGKILL)

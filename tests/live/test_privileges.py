@@ -201,5 +201,6 @@ def test_what_a_killed_one_left_is_undone_with_the_next():
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    subprocess.run([*as_root(), "kill", "-TERM", str(process.pid)], check=True)
+    # A command called kill is not everywhere; every shell has its own.
+    subprocess.run([*as_root(), "sh", "-c", f"kill -TERM {process.pid}"], check=True)
     process.wait(timeout=15)
