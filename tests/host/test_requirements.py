@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from tracekit.errors import RequirementMissing
-from tracekit.host import checks, doctor, requirements
+from tracekit.host import checks, doctor, requirements, rights
 from tracekit.host.requirements import (
     LEVELS,
     REQUIREMENTS,
@@ -77,6 +78,23 @@ def test_the_first_thing_missing_is_told(monkeypatch):
     monkeypatch.setattr(requirements, "REQUIREMENTS", table)
     assert missing_for("L1") is None
     assert missing_for("L2") == Check("c", False, "not there", "get it")
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+@pytest.mark.parametrize("sudo", [True, False])
+@pytest.mark.parametrize("lab_gives", [True, False])
+def test_what_lab_gives_counts_where_it_may_give_it(monkeypatch, lab_gives, sudo, mounted):
+    place = Path("/sys/kernel/tracing") if mounted else None
+    monkeypatch.setattr(rights, "sudo_asks_nothing", lambda: sudo)
+    monkeypatch.setattr(rights, "mount_point", lambda kind: place)
+    look = lambda: (False, "Permission denied", "get it")  # noqa: E731
+    need = Requirement("x", "L1", "y", look, lab_gives)
+    assert need.check() == Check("x", False, "Permission denied", "get it")
+    (found,) = check_all([need], through_lab=True)
+    assert found.ok == (lab_gives and sudo and mounted)
+    assert "Permission denied" in found.fact
+    assert ("lab and test give it" in found.fact) == found.ok
+    assert found.remedy == ("" if found.ok else "get it")
 
 
 def test_json_report():
