@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
-from tracekit.lesson.checks.printed import printed_by
 from tracekit.lesson.exercise import Exercise, Failed
+from tracekit.lesson.printed import printed_by
 from tracekit.tracepoints.catalogue import kernels
 from tracekit.tracepoints.tracefs import read_format
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 
 from tracekit.errors import UnknownTracepoint
-from tracekit.lesson.checks.printed import printed_by
 from tracekit.lesson.exercise import Exercise, Failed
+from tracekit.lesson.printed import printed_by
 from tracekit.tracepoints.btf import event_struct
 from tracekit.tracepoints.layout import layout_of
 from tracekit.tracepoints.tracefs import find_tracepoints, read_format

@@ -8,8 +8,8 @@ import threading
 import time
 from collections import Counter
 
-from tracekit.lesson.checks.printed import printed_by
 from tracekit.lesson.exercise import Exercise, Failed
+from tracekit.lesson.printed import printed_by
 from tracekit.tracepoints.tplist import tplist
 from tracekit.tracepoints.tracefs import find_tracepoints, read_format
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.lesson.checks.printed import printed_by
 from tracekit.lesson.exercise import Exercise, Failed
+from tracekit.lesson.printed import printed_by
 from tracekit.traffic.tcp import Transfer, exchange, transfer
 
 __all__ = ("EXERCISES",)
