@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -139,6 +140,23 @@ def _chosen(text: str) -> str:
     match = re.search(r"\[(\w+)\]|expanded: (\d+)|(\d+)", text)
     assert match is not None, text
     return str(match[match.lastindex])
+
+
+@pytest.fixture
+def interrupt() -> Callable[[subprocess.Popen], int]:
+    """interrupt(process): Ctrl-C, until it ends; returns its exit status.
+
+    Once more where it fell into a function that bcc called: there it gets lost.
+    """
+
+    def press(process: subprocess.Popen) -> int:
+        for _ in range(5):
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(5)
+        pytest.fail("five interrupts did not end the script")
+
+    return press
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> float:

@@ -130,15 +130,6 @@ def line_with(end: list[str], lines: queue.Queue, deadline: float) -> list[str] 
             return words
 
 
-def interrupt(process: subprocess.Popen) -> int:
-    """Ctrl-C, and once more where it fell into a function that bcc called: there it gets lost."""
-    for _ in range(5):
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(5)
-    pytest.fail("five interrupts did not end the script")
-
-
 def has_tracepoint(name: str) -> bool:
     try:
         read_format(name)
@@ -148,7 +139,7 @@ def has_tracepoint(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", sorted(LISTINGS))
-def test_a_script_does_what_the_program_does(name, doing, tmp_path):
+def test_a_script_does_what_the_program_does(name, doing, interrupt, tmp_path):
     script, errors = tmp_path / f"{name}.py", tmp_path / "errors"
     with open(script, "w") as out, open(os.devnull, "w") as hints:
         assert print_script(name, out=out, hints=hints) == 0
