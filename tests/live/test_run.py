@@ -63,13 +63,13 @@ def test_it_ends_with_ctrl_c_and_with_its_reader(asking):
         for _ in range(3):
             assert running.stdout.readline()
         running.send_signal(2)
-        assert running.wait(30) == 0
-        assert b"Traceback" not in running.stderr.read()
+        status, told = running.wait(30), running.stderr.read()
+        assert (status, b"Traceback" in told) == (0, False), told
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         running.stdout.readline()
         running.stdout.close()
-        assert running.wait(30) == 0
-        assert b"Traceback" not in running.stderr.read()
+        status, told = running.wait(30), running.stderr.read()
+        assert (status, b"Traceback" in told) == (0, False), told
 
 
 RING = """
