@@ -38,7 +38,7 @@ print(json.dumps({
     "format": (tracefs / "events/sched/sched_switch/format").read_text()[:18],
     "writable": [os.access(f"{instance}/{enable}", os.W_OK) for instance in own],
     "home": os.environ["HOME"],
-    "mark": os.environ.get("TRACEKIT_TEST_SESSION"),
+    "mark": os.environ.get("OF_THE_CALLER"),
 }), flush=True)
 """
 WAIT = LOOK + "import signal; signal.pause()"
@@ -137,8 +137,12 @@ def is_unused(gate: int | None) -> bool:
 @pytest.mark.usefixtures("_restored")
 def test_a_user_with_two_capabilities_and_nothing_else():
     there = len(instances())
-    with start(LOOK + "raise SystemExit(5)") as process:
-        seen = json.loads(process.communicate()[0])
+    with subprocess.Popen(["sleep", "600"], env=os.environ | {"OF_THE_CALLER": "5201"}) as caller:
+        try:
+            with start(LOOK + "raise SystemExit(5)", caller.pid) as process:
+                seen = json.loads(process.communicate()[0])
+        finally:
+            caller.kill()
     assert process.returncode == 5
     assert seen["uid"] == person()
     assert int(seen["effective"], 16) == int(seen["ambient"], 16) == 1 << 39 | 1 << 38
@@ -146,8 +150,7 @@ def test_a_user_with_two_capabilities_and_nothing_else():
     assert seen["writable"] == [True] * (there + 4)
     assert seen["home"] == pwd.getpwuid(person()).pw_dir
     # The caller's environment, if the caller is that person; root's is not handed on.
-    own = None if is_root() else os.environ["TRACEKIT_TEST_SESSION"]
-    assert seen["mark"] == own
+    assert seen["mark"] == (None if is_root() else "5201")
 
 
 @pytest.mark.usefixtures("_restored")
