@@ -43,7 +43,7 @@ def test_what_a_learner_did_survives_the_kernel(tmp_path, monkeypatch):
     )
     assert WIDGET in unanswered
     assert "your answer: none yet" in unanswered["text/plain"]
-    assert "nothing   8" in compared["text/plain"]
+    assert "no prediction  8" in compared["text/plain"]
     assert "hint 1 of 3" in first_hint["text/plain"]
     assert "not yet" in failed["text/plain"]
     assert passed["text/plain"] == "exercise 01-1 · passed"

@@ -31,8 +31,8 @@ def test_nothing_waits_for_an_answer():
     assert found.as_predicted is None
     assert repr(found).splitlines() == [
         "prediction 04-handshake: How many events?",
-        "you said  found",
-        "nothing   none",
+        "you said       found",
+        "no prediction  none",
     ]
 
 

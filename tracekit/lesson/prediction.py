@@ -136,7 +136,7 @@ class Comparison:
     @property
     def _rows(self) -> list[Row]:
         word = {None: "", True: "as predicted", False: "otherwise"}[self.as_predicted]
-        return [Row((self.predicted or "nothing", self.found, word))]
+        return [Row((self.predicted or "no prediction", self.found, word))]
 
     def __repr__(self) -> str:
         title = textwrap.fill(self.prediction._title, 80, subsequent_indent="    ")

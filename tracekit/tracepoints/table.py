@@ -71,6 +71,7 @@ def html_table(
     )
     return (
         '<table style="border-collapse:collapse;color:inherit;font-variant-numeric:tabular-nums">\n'
-        f'<caption style="text-align:left;caption-side:top">{escape(caption)}</caption>\n'
+        '<caption style="text-align:left;caption-side:top;white-space:nowrap">'
+        f"{escape(caption)}</caption>\n"
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
     )
