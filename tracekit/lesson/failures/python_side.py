@@ -94,9 +94,9 @@ for _ in range(3):
 print(len(compiled), "of 6 were compiled")
 """,
         message=r"\A(?![\s\S]*^6 of 6)",
-        means="The compiler within bcc keeps state that two threads write at once. Let one"
-        " thread compile after the other; a lock sees to it. (Each probe of tracekit"
-        " compiles in a process of its own.)",
+        means="The compiler within bcc keeps state that two threads write at once: the process"
+        " crashes, or hangs until it is killed, or is lucky. Let one thread compile after the"
+        " other; a lock sees to it. (Each probe of tracekit compiles in a process of its own.)",
         fix=(("    compiled.append", "    with lock:\n        compiled.append"),),
         works=r"6 of 6",
     ),
