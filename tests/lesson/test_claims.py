@@ -4,18 +4,20 @@ import os
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tracekit.errors import TracekitError, UnknownClaim, VerdictError
+from tracekit.errors import TracekitError, UnknownClaim, UnknownKernel, VerdictError
 from tracekit.lesson import claims as module
-from tracekit.lesson.claims import claims, disagreements, main, recorded_claims
+from tracekit.lesson.claims import claims, main
 from tracekit.lesson.document import all_claims
-from tracekit.lesson.judgement import claim
+from tracekit.lesson.judgement import claim, judgements
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+THEN = "ubuntu-20.04_5.4"  # the document's kernel, in the catalogue
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +47,8 @@ def kernel(monkeypatch):
         (120, True, "", "line 529 · true on 5.4 and here"),
         (5, None, "no such event", "line 14 · true on 5.4, not judged here: no such event"),
         (5, None, "", "line 14 · true on 5.4, not judged here"),
+        (45, "not checkable", "read it", "line 127 · true on 5.4, not checkable here: read it"),
+        (48, "not checkable", "", "line 139 · not checkable here"),
         (85, True, "", "line 331 · true here"),
         (50, False, "2305 here", "line 156 · false here: 2305 here"),
         (89, False, "it is 10", "line 345 · false on 5.4 and here: it is 10"),
@@ -65,6 +69,25 @@ def test_a_cell_shows_one_line(number, holds, because, line):
     assert f">claim {number} · {line}<" in html
 
 
+@pytest.mark.usefixtures("kernel")
+def test_a_verdict_may_be_that_of_another_kernels_file():
+    file = "(format file in the catalogue)"
+    found = claim(7, True, "this kernel has no such event", catalogued=THEN)
+    assert found.line == f"claim 7 · line 18 · true on 5.4 {file}: this kernel has no such event"
+    assert (found.word, found.here, found.holds) == ("true on 5.4", None, True)
+    other = claim(7, np.bool_(False), catalogued=THEN)
+    assert other.word == "false on 5.4"
+    assert other.line.endswith(" · the course has seen it true on 5.4")
+    assert judgements("6.18.44")[7] == other
+    assert claim(62, False, catalogued="debian-12_6.1-rt").word == "false on 6.1-rt"
+
+
+def test_a_kernel_that_the_catalogue_lacks_gives_no_verdict():
+    with pytest.raises(UnknownKernel):
+        claim(7, True, catalogued="ubuntu-20.04_5.5")
+    assert judgements(os.uname().release) == {}
+
+
 def test_the_kernel_of_the_document_is_not_compared_with_itself(kernel):
     kernel("5.4.0-28-generic")
     assert repr(claim(117, True)) == "claim 117 · line 459 · true here"
@@ -79,8 +102,8 @@ def test_html_escapes_what_a_reader_wrote():
 @pytest.mark.usefixtures("kernel")
 def test_every_claim_can_be_shown_with_every_verdict():
     for number, stated in all_claims().items():
-        for holds in (True, False, None):
-            found = claim(number, holds)
+        for holds, other in product((True, False, "not checkable", None), ("", THEN)):
+            found = claim(number, holds, catalogued=other)
             assert found.line.startswith(f"claim {number} · line {stated.line} · ")
             assert "\n" not in found.line
             assert max(map(len, repr(found).splitlines())) <= 80
@@ -90,27 +113,33 @@ def test_a_verdict_is_kept_for_its_kernel_and_replaced_by_the_next(kernel):
     claim(117, True)
     claim(117, np.bool_(False), "again")
     claim(5, None)
-    assert recorded_claims() == {5: None, 117: False}
-    assert type(recorded_claims()[117]) is bool
+    claim(48, "not checkable")
+    kept = {5: None, 48: "not checkable", 117: False}
+    assert recorded("6.18.44") == kept
+    assert type(recorded("6.18.44")[117]) is bool
     kernel("5.4.0-28-generic")
-    assert recorded_claims() == {}
+    assert recorded("5.4.0-28-generic") == {}
     claim(117, True)
-    assert recorded_claims() == {117: True}
-    assert recorded_claims("6.18.44") == {5: None, 117: False}
+    assert recorded("5.4.0-28-generic") == {117: True}
+    assert recorded("6.18.44") == kept
 
 
-@pytest.mark.parametrize("holds", [1, 0, "yes", [True], np.array([True]), np.int64(1), 1.0])
+def recorded(release: str) -> dict[int, bool | str | None]:
+    return {number: found.holds for number, found in judgements(release).items()}
+
+
+@pytest.mark.parametrize("holds", [1, 0, "yes", "true", [True], np.array([True]), np.int64(1), 1.0])
 def test_what_is_not_a_truth_value_is_refused(holds):
     with pytest.raises(VerdictError, match="not a truth value") as caught:
         claim(62, holds)
     assert isinstance(caught.value, TypeError | TracekitError)
-    assert recorded_claims() == {}
+    assert judgements(os.uname().release) == {}
 
 
 def test_a_number_without_a_claim_records_nothing():
     with pytest.raises(UnknownClaim):
         claim(122, True)
-    assert recorded_claims() == {}
+    assert judgements(os.uname().release) == {}
 
 
 @pytest.mark.usefixtures("kernel")
@@ -118,10 +147,14 @@ def test_the_table_knows_all_verdicts():
     claim(117, False)
     claim(120, True)
     claim(5, None, "no such event")
+    claim(7, True, catalogued=THEN)
+    claim(12, False, catalogued=THEN)
+    claim(48, "not checkable")
     table = claims()
     assert len(table) == 121
-    assert repr(table).splitlines()[0] == (
-        "121 claims · Linux 6.18.44 · 1 true, 1 false, 1 not judged, 118 not run"
+    assert " ".join(repr(table).split()).startswith(
+        "121 claims · 1 true, 1 false, 1 true on 5.4, 1 false on 5.4, 1 not checkable, "
+        "1 not judged, 115 not run · Linux 6.18.44 id line here "
     )
     assert max(map(len, table.text.splitlines())) <= 80
     assert "true on 5.4, 5.10; false on 5.10-rt, 6.1," in table.text
@@ -136,11 +169,13 @@ def test_the_table_can_be_narrowed():
     claim(117, False)
     claim(120, True)
     claim(5, None)
+    claim(7, True, catalogued=THEN)
     assert [c.id for c in claims(verdict="false").claims] == [117]
+    assert [c.id for c in claims(verdict="true on 5.4").claims] == [7]
     assert [c.id for c in claims(verdict="not judged").claims] == [5]
     assert [c.id for c in claims(chapter="08", verdict="true").claims] == [120]
     assert [c.id for c in claims(chapter="06").claims] == [97, 98, 99, 100]
-    assert len(claims(verdict="not run")) == 118
+    assert len(claims(verdict="not run")) == 117
 
 
 @pytest.mark.usefixtures("kernel")
@@ -161,6 +196,8 @@ def test_plain_text_fits_a_notebooks_page():
 def test_the_verb_prints_one_object_for_each_claim(capsys):
     claim(117, False, "mark reads 2")
     claim(5, None, "gone")
+    claim(7, True, catalogued=THEN)
+    claim(48, "not checkable")
     assert main(json=True) == 0
     printed = json.loads(capsys.readouterr().out)
     assert [entry["id"] for entry in printed] == list(range(1, 122))
@@ -170,8 +207,11 @@ def test_the_verb_prints_one_object_for_each_claim(capsys):
     assert by_id[117]["because"] == "mark reads 2"
     assert by_id[117]["verdicts"]["5.4"] is True
     assert by_id[117]["how"]["5.4"] == "measured"
-    assert (by_id[5]["verdict_here"], by_id[5]["run_here"]) == (None, True)
-    assert (by_id[6]["verdict_here"], by_id[6]["run_here"]) == (None, False)
+    here = {number: (entry["verdict_here"], entry["run_here"]) for number, entry in by_id.items()}
+    assert here[5] == ("not judged", True)
+    assert here[6] == ("not run", False)
+    assert here[7] == ("true on 5.4", True)
+    assert here[48] == ("not checkable", True)
     assert main(json=False) == 0
     assert capsys.readouterr().out == f"{claims().text}\n"
 
@@ -184,21 +224,26 @@ def test_the_command_line_has_the_verb():
     printed = json.loads(shown)
     assert len(printed) == 121
     assert all(entry.keys() >= {"id", "line", "verdict_here", "verdicts"} for entry in printed)
-    assert {entry["verdict_here"] for entry in printed} == {None}
+    assert {entry["verdict_here"] for entry in printed} == {"not run"}
 
 
-def test_disagreements_are_only_those_of_two_verdicts():
-    recorded = {117: True, 120: True, 5: None, 112: False, 85: False}
-    found = disagreements(recorded, "6.18.44")
-    assert [(d.claim, d.recorded, d.expected) for d in found] == [
-        (117, True, False),
-        (85, False, True),  # no kernel takes part, so it is the same on all
-    ]
-    assert disagreements({117: True}, "5.4.0-28") == ()
-    assert disagreements({117: False}, "6.1.0-56-rt-amd64") == ()
-    assert disagreements({117: False, 62: True}, "4.18.0") == ()
-    with pytest.raises(UnknownClaim):
-        disagreements({122: True}, "6.18.44")
+@pytest.mark.parametrize(
+    ("number", "holds", "release", "seen"),
+    [
+        (117, True, "6.18.44", False),
+        (120, True, "6.18.44", None),
+        (112, False, "6.18.44", None),
+        (85, False, "6.18.44", True),  # no kernel takes part, so it is the same on all
+        (5, None, "6.18.44", None),
+        (4, "not checkable", "6.18.44", None),
+        (117, True, "5.4.0-28", None),
+        (117, False, "6.1.0-56-rt-amd64", None),
+        (62, True, "4.18.0", None),  # nobody looked there
+    ],
+)
+def test_only_a_verdict_contradicts_what_the_course_has_seen(kernel, number, holds, release, seen):
+    kernel(release)
+    assert claim(number, holds).contradicts is seen
 
 
 def asserted_claims(notebook: Path) -> list[int | None]:

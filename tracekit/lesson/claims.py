@@ -8,23 +8,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from json import dumps
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
-from tracekit.lesson.document import Claim, all_claims, find_claim
-from tracekit.lesson.judgement import Judgement, judgements, word
+from tracekit.lesson.document import Claim, all_claims
+from tracekit.lesson.judgement import NOT_CHECKABLE, Judgement, judgements, word
 from tracekit.tracepoints.table import Row, html_table, text_table
 
-__all__ = (
-    "Claims",
-    "Disagreement",
-    "claims",
-    "disagreements",
-    "recorded_claims",
-)
+__all__ = ("Claims", "claims")
 
-VerdictWord: TypeAlias = Literal["true", "false", "not judged", "not run"]
-
-_WORDS: tuple[VerdictWord, ...] = get_args(VerdictWord)
+_NOT_RUN = "not run"
+# The others are "true on 5.4" and the like, and stand between these.
+_FIRST, _LAST = ("true", "false"), (NOT_CHECKABLE, "not judged", _NOT_RUN)
 _WIDTH, _ROWS = 80, 30  # of a notebook's plain text
 
 
@@ -39,13 +33,17 @@ class Claims:
     found: Mapping[int, Judgement]
     kernel: str
 
-    def verdict(self, number: int) -> VerdictWord:
-        """The verdict on this kernel, in a word."""
-        return word(self.found[number].holds) if number in self.found else "not run"
+    def verdict(self, number: int) -> str:
+        """The verdict in a word; :func:`claims` names them."""
+        return self.found[number].word if number in self.found else _NOT_RUN
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """One dictionary a claim, as JSON shows it; ``verdict_here`` is True, False or None."""
+        """One dictionary a claim, as JSON shows it.
+
+        ``verdict_here`` is True or False where this kernel was asked and answered. Otherwise it is
+        the word that says why not: "true on 5.4", "not checkable", "not judged" or "not run".
+        """
         return [
             {
                 "id": claim.id,
@@ -53,7 +51,7 @@ class Claims:
                 "chapter": claim.chapter,
                 "en": claim.en,
                 "ja": claim.ja,
-                "verdict_here": self.found[claim.id].holds if claim.id in self.found else None,
+                "verdict_here": self._verdict_here(claim.id),
                 "run_here": claim.id in self.found,
                 "because": self.found[claim.id].because if claim.id in self.found else "",
                 "verdicts": dict(claim.verdicts),
@@ -65,12 +63,18 @@ class Claims:
             for claim in self.claims
         ]
 
+    def _verdict_here(self, number: int) -> bool | str:
+        here = self.found[number].here if number in self.found else None
+        return self.verdict(number) if here is None else here
+
     @property
     def _title(self) -> str:
         here = Counter(self.verdict(claim.id) for claim in self.claims)
-        counts = [f"{here[verdict]} {verdict}" for verdict in _WORDS if here[verdict]]
+        between = sorted(here.keys() - {*_FIRST, *_LAST}, reverse=True)
+        counts = [f"{here[verdict]} {verdict}" for verdict in (*_FIRST, *between, *_LAST)]
         noun = "claim" if len(self.claims) == 1 else "claims"
-        parts = [f"{len(self.claims)} {noun}", f"Linux {self.kernel}", ", ".join(counts)]
+        found = ", ".join(count for count in counts if not count.startswith("0 "))
+        parts = [f"{len(self.claims)} {noun}", found, f"Linux {self.kernel}"]
         return " · ".join(part for part in parts if part)
 
     def __len__(self) -> int:
@@ -94,11 +98,12 @@ class Claims:
         rows = []
         for claim in some:
             head = (str(claim.id), str(claim.line), self.verdict(claim.id))
-            width = _WIDTH - len("121  line  not judged  ")
+            width = _WIDTH - len(f"121  line  {NOT_CHECKABLE}  ")
             lines = textwrap.wrap(claim.en, width) + textwrap.wrap(_elsewhere(claim), width)
             rows += [Row((*head, lines[0])), *(Row(("", "", "", line)) for line in lines[1:])]
         columns = ("id", "line", "here", "statement, and where it was seen")
-        return f"{self._title}\n{text_table(columns, rows, right=(0, 1))}"
+        title = textwrap.fill(self._title, _WIDTH, subsequent_indent="  ")
+        return f"{title}\n{text_table(columns, rows, right=(0, 1))}"
 
     def _repr_html_(self) -> str:
         rows = []
@@ -112,19 +117,12 @@ class Claims:
         return html_table(self._title, columns, rows, right=(0, 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """A claim that a cell found to be other than the course's data say of such a kernel."""
+def claims(*, chapter: str | None = None, verdict: str | None = None) -> Claims:
+    """The table of all claims, or of one ``chapter`` ("04"), or those with one ``verdict``.
 
-    claim: int
-    recorded: bool
-    expected: bool
-
-
-def claims(*, chapter: str | None = None, verdict: VerdictWord | None = None) -> Claims:
-    """The table of all claims, or of one ``chapter`` ("04"), or those with one ``verdict`` here.
-
-    The verdicts are "true", "false", "not judged" (a cell ran and could not say) and "not run".
+    The verdicts are "true" and "false" (this kernel was asked), "true on 5.4" and the like (the
+    format file of that kernel was, from the catalogue), "not checkable" (nothing on a machine could
+    decide it), "not judged" (this machine lacks what the cell would ask) and "not run".
     """
     kernel = os.uname().release
     found = judgements(kernel)
@@ -136,30 +134,6 @@ def claims(*, chapter: str | None = None, verdict: VerdictWord | None = None) ->
         and (verdict is None or table.verdict(claim.id) == verdict)
     )
     return Claims(tuple(chosen), found, kernel)
-
-
-def recorded_claims(kernel_release: str | None = None) -> dict[int, bool | None]:
-    """The verdicts that cells have recorded on a kernel, the running one by default."""
-    found = judgements(kernel_release or os.uname().release)
-    return {number: judgement.holds for number, judgement in found.items()}
-
-
-def disagreements(
-    recorded: Mapping[int, bool | None], kernel_release: str
-) -> tuple[Disagreement, ...]:
-    """Where recorded verdicts contradict what the data say of kernels of that family.
-
-    A claim that could not be judged, or on whose kernel nobody has looked, contradicts nothing.
-
-    >>> disagreements({117: True, 120: True, 5: None}, "6.18.44")
-    (Disagreement(claim=117, recorded=True, expected=False),)
-    """
-    pairs = ((n, holds, find_claim(n).expected(kernel_release)) for n, holds in recorded.items())
-    return tuple(
-        Disagreement(number, holds, expected)
-        for number, holds, expected in pairs
-        if holds is not None and expected is not None and holds is not expected
-    )
 
 
 def main(json: bool) -> int:
