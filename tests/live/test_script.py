@@ -44,6 +44,14 @@ class Doing:
 
     def __init__(self) -> None:
         self.port = choose_port()
+        # Nobody accepts, and one is the most who may wait: the second connection is not answered,
+        # and its first segment is sent again and again.
+        self.deaf_port = choose_port()
+        self.deaf = socket.create_server(("127.0.0.1", self.deaf_port), backlog=0)
+        self.unheard = [socket.socket() for _ in range(2)]
+        for one in self.unheard:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", self.deaf_port))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -60,6 +68,8 @@ class Doing:
     def end(self) -> None:
         self._stop.set()
         self._thread.join()
+        for one in (*self.unheard, self.deaf):
+            one.close()
 
 
 @pytest.fixture
@@ -81,6 +91,7 @@ def expected_end(name: str, doing: Doing) -> list[str]:
         "tcp_probe_filter": [f"pid={doing.tid}"],
         "tcp_probe": [str(doing.port)],
         "tcp_probe_ring": [str(doing.port)],
+        "tcp_retransmit": [str(doing.deaf_port), "2"],  # TCP_SYN_SENT, include/net/tcp_states.h
     }[name]
 
 

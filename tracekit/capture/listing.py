@@ -93,6 +93,14 @@ _ENDS = Listing(
     )
 )
 
+_RESENT = Listing(
+    (
+        Column("sport", "sport", "<6"),
+        Column("dport", "dport", "<6"),
+        Column("state", "state"),
+    )
+)
+
 #: The programs in ``bpf/``, by name.
 LISTINGS: Mapping[str, Listing] = {
     "getrandom": _printed("LEN"),
@@ -103,4 +111,5 @@ LISTINGS: Mapping[str, Listing] = {
     "tcp_probe_attach_tracepoint": _printed("MSG", ("tcp:tcp_probe", "print_tcp")),
     "tcp_probe": _ENDS,
     "tcp_probe_ring": _ENDS,
+    "tcp_retransmit": _RESENT,
 }
