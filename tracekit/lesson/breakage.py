@@ -159,7 +159,8 @@ def breakage(id: str) -> Broken:
     """
     failure = _find(id)
     _made.add(id)
-    return Broken(failure, run_bare(failure.broken_script, missing=failure.missing))
+    script = failure.broken_script
+    return Broken(failure, run_bare(script, missing=failure.missing, timeout=failure.timeout))
 
 
 def mend(id: str) -> Mended:

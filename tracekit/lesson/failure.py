@@ -36,8 +36,8 @@ class Failure:
     printed when it is mended; ``means`` explains in a sentence or two. ``fix`` are pairs of texts:
     the first, which is in the program once, is replaced by the second. ``setup`` are Python lines
     ahead of the program that are no part of the mistake; ``broken_setup`` runs even before bcc is
-    imported, and in the broken program only, as does ``missing`` (see
-    :func:`tracekit.capture.bare.run_bare`).
+    imported, and in the broken program only. That one also has ``missing`` and the ``timeout`` in
+    seconds (see :func:`tracekit.capture.bare.run_bare`).
 
     >>> failure = Failure("no-semicolon", "one is missing", "int a", message="expected ';'",
     ...     means="C ends a declaration with it.", fix=(("int a", "int a;"),), works="")
@@ -57,6 +57,7 @@ class Failure:
     setup: str = ""
     broken_setup: str = ""
     missing: Missing = ""
+    timeout: float = 60.0
 
     @property
     def mended_c(self) -> str:
