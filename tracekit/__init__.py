@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from tracekit.lesson.exercise import progress as progress
     from tracekit.lesson.judgement import claim as claim
     from tracekit.lesson.lens import lens as lens
+    from tracekit.lesson.live.controls import Slider as Slider
+    from tracekit.lesson.live.controls import Switch as Switch
+    from tracekit.lesson.live.panel import Marks as Marks
+    from tracekit.lesson.live.panel import Panel as Panel
+    from tracekit.lesson.live.plot import LivePlot as LivePlot
     from tracekit.lesson.machine import describe_machine as describe_machine
     from tracekit.lesson.prediction import compare_prediction as compare_prediction
     from tracekit.lesson.prediction import predict as predict
@@ -80,6 +85,11 @@ _HOME = {
     "curves": "tracekit.lesson.curves",
     "lens": "tracekit.lesson.lens",
     "watch": "tracekit.capture.watch",
+    "LivePlot": "tracekit.lesson.live.plot",
+    "Marks": "tracekit.lesson.live.panel",
+    "Panel": "tracekit.lesson.live.panel",
+    "Slider": "tracekit.lesson.live.controls",
+    "Switch": "tracekit.lesson.live.controls",
     "describe_machine": "tracekit.lesson.machine",
     "side_by_side": "tracekit.lesson.side_by_side",
     "show_diff": "tracekit.lesson.source",

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tracekit.capture.probe import Probe
 
-__all__ = ("close_all", "open_probes", "register")
+__all__ = ("close_all", "close_earlier_runs", "open_probes", "register", "running_cell")
+
+
+class Closable(Protocol):
+    """What a cell makes and can be closed; ``cell`` is :func:`running_cell` when it was made."""
+
+    cell: tuple[str, int] | None
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
 
 _probes: weakref.WeakSet[Probe] = weakref.WeakSet()
 
@@ -37,16 +49,26 @@ def close_replaced(name: str, cell: tuple[str, int] | None) -> None:
     That is a probe of the same name, and every probe that an earlier run of the same cell made.
     """
     for probe in open_probes():
-        earlier_run = cell and probe.cell and probe.cell[0] == cell[0] and probe.cell[1] != cell[1]
-        if probe.name == name or earlier_run:
+        if probe.name == name:
             probe.close()
+    close_earlier_runs(open_probes(), cell)
+
+
+def close_earlier_runs(made: Iterable[Closable], cell: tuple[str, int] | None) -> None:
+    """Close those that an earlier run of this cell made."""
+    for one in list(made):
+        if cell and one.cell and one.cell[0] == cell[0] and one.cell[1] != cell[1]:
+            one.close()
 
 
 def running_cell() -> tuple[str, int] | None:
     """The notebook cell that runs now and the count of its execution; None outside a notebook.
 
+    None as well in a thread: which cell runs now says nothing about what started the thread.
     JupyterLab and VS Code send the cell's id with each request to run it.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return None
     try:
         from IPython import get_ipython
     except ImportError:
