@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from tracekit.capture.events import Events
 from tracekit.capture.probe import Probe
-from tracekit.tracepoints.format import Field, Format
+from tracekit.tracepoints.declaration import type_is_signed, type_width
+from tracekit.tracepoints.field import Field, unique_names
+from tracekit.tracepoints.format import Format
 from tracekit.tracepoints.layout import cut_text, decode, is_text
 from tracekit.tracepoints.tracefs import read_format
 
-__all__ = ("decode_watched", "watch")
+__all__ = ("DYNAMIC_SIZE", "decode_watched", "element_of", "open_watch", "watch")
 
-_DYNAMIC = 64  # bytes kept of each dynamic value
+#: Bytes kept of each dynamic value.
+DYNAMIC_SIZE = 64
+
 _OURS = ("common_ts", "common_pid", "common_comm")
 
 
@@ -27,62 +31,102 @@ def watch(
 
     The columns are ``common_ts`` (ns since boot), ``common_pid`` and ``common_comm`` (the thread
     that was running), then the fields of the format file; of a dynamic field the first 64 bytes are
-    kept, as text where it is text.
+    kept, as text where it is text, else as an array that ends in zeros.
 
     :param name: ``category:event``.
     :param seconds: how long to collect.
     :param count: stop earlier, when there are so many events.
     :param raw: give the records undecoded, in a column ``record`` of bytes, shape (n, size). The
-        first 8 bytes are zero: a program may not read them.
+        first 8 bytes are zero: a program may not read them. The values of dynamic fields are in a
+        column ``dynamic``, 64 bytes for each, one behind the other.
     :raises UnknownTracepoint: this kernel has no such tracepoint.
     :raises AttachError: it can't be attached, like all of ``ftrace:*``.
     :raises TracekitError: what :meth:`tracekit.capture.probe.Probe.from_file` raises.
     """
-    fmt = read_format(name)
-    dynamic = [field for field in fmt.fields if field.location]
-    size = max(fmt.size, 16) + _DYNAMIC * len(dynamic)
-    with Probe.from_file("watch.c", defines={"RECORD_SIZE": size}, name=f"watch {name}") as probe:
-        probe.attach_tracepoint(name, "watch")
+    with open_watch(name) as probe:
         events = probe.read(seconds=seconds, count=count)
-    return events if raw else replace(events, records=decode_watched(fmt, events.records))
+    return events if raw else decode_watched(read_format(name), events)
 
 
-def decode_watched(fmt: Format, watched: NDArray[Any]) -> NDArray[Any]:
-    """The records that ``bpf/watch.c`` copied, as columns with the names and types of ``fmt``.
+def open_watch(name: str) -> Probe:
+    """A probe that copies the records of any tracepoint; :func:`decode_watched` decodes them.
 
-    :param watched: shape (n,), with the fields of ``struct watched_t``.
-    :return: shape (n,): the three columns of ours, then the format's own fields.
+    Raises what :func:`watch` raises.
     """
-    copied = np.ascontiguousarray(watched["record"])
-    records = decode(fmt, copied.tobytes(), stride=copied.shape[1]) if len(watched) else None
-    columns: dict[str, NDArray[Any]] = {name: watched[name] for name in _OURS}
-    for field in fmt.fields:
-        if records is None:
-            columns[field.name] = np.empty(0, fmt.dtype[field.name])
-        elif field.location:
-            columns[field.name] = _dynamic_column(field, records[field.name], copied)
-        elif is_text(field):
-            columns[field.name] = cut_text(records[field.name])
+    fmt = read_format(name)
+    defines: dict[str, object] = {"RECORD_SIZE": max(fmt.size, 16)}
+    if dynamic := _dynamic_fields(fmt):
+        places = [(f.offset, f.end if f.location == "__rel_loc" else 0) for f in dynamic]
+        defines["LOCATIONS"] = ",".join(f"{{{offset},{base}}}" for offset, base in places)
+        defines["DYNAMIC_COUNT"] = len(dynamic)
+        defines["DYNAMIC_SIZE"] = DYNAMIC_SIZE
+    probe = Probe.from_file("watch.c", defines=defines, name=f"watch {name}")
+    try:
+        return probe.attach_tracepoint(name, "watch")
+    except BaseException:
+        probe.close()
+        raise
+
+
+def decode_watched(fmt: Format, watched: Events) -> Events:
+    """The events that ``bpf/watch.c`` copied, as columns with the names and types of ``fmt``.
+
+    :param watched: events of a probe of :func:`open_watch`.
+    :return: as many events: the three columns of ours, then the format's own fields.
+    """
+    rows = watched.records
+    count = len(rows)
+    record = np.ascontiguousarray(rows["record"])
+    # What is behind the record's last field, where there are fewer than 16 bytes, is padding.
+    records = decode(fmt, record.tobytes(), stride=record.shape[1]) if count else None
+    columns: dict[str, NDArray[Any]] = {name: rows[name] for name in _OURS}
+    names = unique_names(fmt.all_fields)[len(fmt.common_fields) :]
+    for name, field in zip(names, fmt.fields, strict=True):
+        located = np.empty(0, fmt.dtype[name]) if records is None else records[name]
+        if field.location:
+            at = DYNAMIC_SIZE * _dynamic_fields(fmt).index(field)
+            columns[name] = _dynamic_column(
+                field, located, rows["dynamic"][:, at : at + DYNAMIC_SIZE]
+            )
         else:
-            columns[field.name] = records[field.name]
+            columns[name] = cut_text(located) if is_text(field) and count else located
     result = np.empty(
-        len(watched), [(name, column.dtype, column.shape[1:]) for name, column in columns.items()]
+        count, [(name, column.dtype, column.shape[1:]) for name, column in columns.items()]
     )
     for name, column in columns.items():
         result[name] = column
-    return result
+    return replace(watched, records=result)
 
 
-def _dynamic_column(field: Field, places: NDArray[Any], copied: NDArray[Any]) -> NDArray[Any]:
-    # low 16 bits: the offset, from the record's beginning or the field's end; high 16: the length
-    start = (places & 0xFFFF).astype(np.intp)
-    if field.location == "__rel_loc":
-        start += field.end
-    length = (places >> 16).astype(np.intp)
-    index = start[:, None] + np.arange(_DYNAMIC)
-    inside = (np.arange(_DYNAMIC) < length[:, None]) & (index < copied.shape[1])
-    rows = np.arange(len(copied))[:, None]
-    values = np.where(inside, copied[rows, np.minimum(index, copied.shape[1] - 1)], 0)
-    values = np.ascontiguousarray(values.astype(np.uint8))
-    text = field.type.removeprefix("const ") == "char" or is_text(field)
-    return cut_text(values.view(f"S{_DYNAMIC}")[:, 0]) if text else values
+def element_of(field: Field) -> np.dtype[Any]:
+    """The dtype of one element of a dynamic value: a character, a number, or a plain byte.
+
+    >>> from tracekit.tracepoints.field import parse_field
+    >>> element_of(parse_field("field:__data_loc u64[] addrs; offset:8; size:4; signed:0;"))
+    dtype('uint64')
+    >>> element_of(parse_field("field:__data_loc char[] name; offset:8; size:4; signed:0;"))
+    dtype('S1')
+    """
+    if is_text(field):
+        return np.dtype("S1")
+    width = type_width(field.type)
+    if width not in (1, 2, 4, 8):
+        return np.dtype("u1")
+    return np.dtype(f"{'i' if type_is_signed(field.type) else 'u'}{width}")
+
+
+def _dynamic_fields(fmt: Format) -> list[Field]:
+    return [field for field in fmt.fields if field.location]
+
+
+def _dynamic_column(
+    field: Field, locations: NDArray[Any], values: NDArray[np.uint8]
+) -> NDArray[Any]:
+    # The high 16 bits of the location are the value's length; behind it are other bytes.
+    length = (locations >> 16).astype(np.intp)
+    kept = np.where(np.arange(DYNAMIC_SIZE) < length[:, None], values, 0).astype(np.uint8)
+    element = element_of(field)
+    if element.kind != "S":
+        return kept.view(element)
+    texts = kept.view(f"S{DYNAMIC_SIZE}")[:, 0]
+    return cut_text(texts) if len(texts) else texts
