@@ -118,7 +118,7 @@ class Picture:
 
 
 def short(value: float) -> str:
-    """A number in at most six digits, without an exponent where it is whole: ``1,234``, ``0.25``."""
+    """A number in five digits or so, all of them where it is whole: ``123,456``, ``0.25``."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.5g}"
 
 

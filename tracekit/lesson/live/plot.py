@@ -180,6 +180,8 @@ class LivePlot:
             return f"LivePlot: ready, {self.seconds:g} s; start() begins, wait() gives the picture"
         if status.error is not None:
             return f"LivePlot: {_WORDS['failed']}\n{status.error}"
+        if status.state == "starting":
+            return f"LivePlot: {_WORDS['starting']}"
         if self.running:
             return f"LivePlot: {_WORDS[status.state]} · {status.numbers}"
         return repr(self.picture)

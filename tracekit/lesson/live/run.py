@@ -157,7 +157,7 @@ class Run:
         first = [(probe.name, probe.read()) for probe in probes]
         times = [int(_nanoseconds(events)[0]) for _, events in first if len(events)]
         # Traffic that the experiment began may have been seen already.
-        self._begin_ns = min(times + [now_ns])
+        self._begin_ns = min([*times, now_ns])
         early = (now_ns - self._begin_ns) / 1e9
         with self._lock:
             self._axis = self.seconds + early

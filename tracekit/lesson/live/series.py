@@ -18,7 +18,7 @@ __all__ = ("BINS", "Rate", "Series")
 
 #: Bins of one line: two points each, about as many as a figure has pixels.
 BINS = 500
-_RATE_BINS = 200
+_RATE_BINS = 100  # fewer, because the steps of small counts are hard to read
 
 Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
