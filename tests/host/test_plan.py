@@ -8,7 +8,15 @@ import time
 import pytest
 
 from tracekit.host import packages, plan, rights
-from tracekit.host.packages import NEEDS, Need, apt_names, install_hint, lists_are_old
+from tracekit.host.packages import (
+    NEEDS,
+    TEST_NEEDS,
+    Need,
+    apt_names,
+    find_browser,
+    install_hint,
+    lists_are_old,
+)
 from tracekit.host.plan import environment_commands, mount_commands, package_commands
 
 needs_apt = pytest.mark.skipif(shutil.which("apt-cache") is None, reason="not Debian or Ubuntu")
@@ -29,7 +37,10 @@ def _apt(monkeypatch):
 def wish(monkeypatch, *needs):
     headers = need("headers", "h", there=True)
     monkeypatch.setattr(packages, "NEEDS", (*needs, headers))
-    monkeypatch.setattr(packages, "missing", lambda: [one for one in needs if not one.is_there()])
+
+
+def wish_for_tests(monkeypatch, *needs):
+    monkeypatch.setattr(packages, "TEST_NEEDS", needs)
 
 
 @pytest.mark.usefixtures("_apt")
@@ -67,6 +78,28 @@ def test_other_distributions_are_told_the_names(monkeypatch, capsys):
     assert "one is missing (a test): sudo dnf install one-dnf" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("_apt")
+def test_a_browser_is_installed_for_the_tests_alone(monkeypatch, capsys):
+    wish(monkeypatch, need("one", "b", there=True))
+    wish_for_tests(monkeypatch, need("browser", "c"))
+    assert package_commands() == []
+    (install,) = package_commands(for_tests=True)
+    assert install.words[5:] == ("c",)
+    wish_for_tests(monkeypatch, need("browser", "unheard-of"))
+    assert package_commands(for_tests=True) == [], "and the lists are not read anew for it"
+    assert "no package unheard-of" in capsys.readouterr().err
+    monkeypatch.setattr(packages, "lists_are_old", lambda: True)
+    assert package_commands(for_tests=True)[0].words[-1] == "update"
+
+
+def test_any_of_the_known_browsers_will_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_browser() is None
+    for name in ("google-chrome", "chromium"):
+        (tmp_path / name).touch(0o755)
+        assert find_browser() == str(tmp_path / name)
+
+
 def test_lists_are_old(tmp_path):
     assert lists_are_old(tmp_path)
     (tmp_path / "partial").mkdir()
@@ -89,11 +122,12 @@ def test_apt_knows_the_packages_by_these_names():
 
 @needs_apt
 def test_a_hint_is_a_whole_command():
+    assert "install" in install_hint("browser").split()
     assert install_hint("bcc") == "sudo apt-get install python3-bpfcc"
 
 
 def test_every_need_has_a_name_for_debian_and_fedora():
-    for one in NEEDS:
+    for one in (*NEEDS, *TEST_NEEDS):
         assert one.packages["apt-get"]
         assert one.packages["dnf"]
 

@@ -22,9 +22,12 @@ from tracekit.host.interpreters import (
 )
 
 __all__ = (
+    "BROWSERS",
     "NEEDS",
+    "TEST_NEEDS",
     "Need",
     "apt_names",
+    "find_browser",
     "find_command",
     "has_headers_package",
     "install_hint",
@@ -41,6 +44,9 @@ _INSTALL = {
     "zypper": "zypper install",
 }
 _LISTS = Path("/var/lib/apt/lists")
+
+#: Commands under which distributions, and Google, install Chromium.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,11 @@ def find_command(*names: str) -> str | None:
 def find_tplist() -> str | None:
     """Find bcc's tplist, whatever this distribution calls it."""
     return find_command("tplist-bpfcc", "tplist", "/usr/share/bcc/tools/tplist")
+
+
+def find_browser() -> str | None:
+    """Find the browser in which the tests open JupyterLab."""
+    return find_command(*BROWSERS)
 
 
 def _has_bcc() -> bool:
@@ -151,8 +162,19 @@ NEEDS = (
     ),
 )
 
+# What nobody needs who only runs the lessons. Ubuntu has no package for it: its chromium-browser
+# fetches a snap, which does not run in containers.
+TEST_NEEDS = (
+    Need(
+        "browser",
+        "the tests that open JupyterLab in a browser",
+        {"apt-get": ("chromium",), "dnf": ("chromium",), "pacman": ("chromium",)},
+        lambda: find_browser() is not None,
+    ),
+)
 
-def missing(needs: Iterable[Need] = NEEDS) -> list[Need]:
+
+def missing(needs: Iterable[Need]) -> list[Need]:
     """Return those of *needs* that this machine does not have."""
     return [need for need in needs if not need.is_there()]
 
@@ -164,7 +186,7 @@ def package_manager() -> str | None:
 
 def install_hint(name: str) -> str:
     """Write the command that installs what the need called *name* stands for."""
-    need = next(need for need in NEEDS if need.name == name)
+    need = next(need for need in (*NEEDS, *TEST_NEEDS) if need.name == name)
     manager = package_manager()
     if manager is None or manager not in need.packages:
         everywhere = sorted({names[0] for names in need.packages.values()})

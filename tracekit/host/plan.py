@@ -25,20 +25,23 @@ _MOUNTS = {
 
 
 def package_commands(
-    *, look_for_better_headers: bool = False, lists_are_new: bool = False
+    *, for_tests: bool = False, look_for_better_headers: bool = False, lists_are_new: bool = False
 ) -> list[Command]:
     """Plan how to install what the distribution has to provide and does not yet.
 
-    Where apt's lists are old or do not know a package, the first command reads them anew. With
-    *lists_are_new* that has just been done: what they do not know now can't be had.
+    *for_tests* adds what only the tests need. Where apt's lists are old or do not know a package,
+    the first command reads them anew. With *lists_are_new* that has just been done: what they do
+    not know now can't be had.
     """
     if sys.platform != "linux":
         return []
-    needs = packages.missing()
+    needs = packages.missing(packages.NEEDS)
+    only_tests = packages.missing(packages.TEST_NEEDS) if for_tests else []
     headers = next(need for need in packages.NEEDS if need.name == "headers")
     if look_for_better_headers and headers not in needs and not has_own_headers():
         # Those of another version are there; the kernel's own would be better.
         needs += [headers] if packages.has_headers_package() else []
+    needs += only_tests
     if not needs:
         return []
     if packages.package_manager() != "apt-get":
@@ -48,7 +51,9 @@ def package_commands(
     chosen = packages.apt_names(needs)
     unknown = [need for need in needs if not set(need.packages["apt-get"]) & set(chosen)]
     commands = []
-    if not lists_are_new and (unknown or packages.lists_are_old()):
+    # What only the tests need, some distributions do not have: that is no reason to ask each time.
+    reason = any(need not in only_tests for need in unknown) or packages.lists_are_old()
+    if reason and not lists_are_new:
         commands.append(
             Command(
                 "read the distribution's package lists",

@@ -10,8 +10,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from tracekit.errors import RequirementMissing
 from tracekit.host import environment, rights
@@ -50,7 +51,9 @@ def setup(
     failures: list[RequirementMissing] = []
     with _one_at_a_time(dry_run):
         better = thorough or not has_environment(extras)
-        wanted = [*package_commands(look_for_better_headers=better), *mount_commands()]
+        tests = "test" in extras
+        plan = partial(package_commands, for_tests=tests, look_for_better_headers=better)
+        wanted = [*plan(), *mount_commands()]
         if dry_run:
             for command in [*wanted, *environment_commands(extras)]:
                 say(f"would run ({command.title}):")
@@ -58,7 +61,7 @@ def setup(
             return []
         try:
             _ask_sudo([command.title for command in wanted], also_as_root)
-            failures += _as_root(wanted, look_for_better_headers=better)
+            failures += _as_root(wanted, plan)
         except RequirementMissing as error:
             failures.append(error)
         failures += _make_environment(extras)
@@ -82,7 +85,9 @@ def _make_environment(extras: frozenset[str]) -> list[RequirementMissing]:
     return []
 
 
-def _as_root(commands: list[Command], *, look_for_better_headers: bool) -> list[RequirementMissing]:
+def _as_root(
+    commands: list[Command], plan: Callable[..., list[Command]]
+) -> list[RequirementMissing]:
     failures = []
     if commands and commands[0].words[-1] == "update":
         try:
@@ -90,10 +95,7 @@ def _as_root(commands: list[Command], *, look_for_better_headers: bool) -> list[
         except RequirementMissing as error:
             failures.append(error)
         # Choose the packages again, by the new lists.
-        commands = [
-            *package_commands(look_for_better_headers=look_for_better_headers, lists_are_new=True),
-            *mount_commands(),
-        ]
+        commands = [*plan(lists_are_new=True), *mount_commands()]
     for command in commands:
         try:
             run_command(command)
