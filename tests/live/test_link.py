@@ -159,7 +159,7 @@ def test_probes_see_the_link_although_it_lives_in_namespaces(trace, link):
     assert Counter(lengths).most_common(1)[0][0] == 1448
 
 
-def test_the_rate_is_the_bottleneck_and_can_be_changed_under_traffic(link):
+def test_the_rate_is_the_bottleneck(link):
     # Ratios of runs a moment apart, not absolute speeds: a busy machine slows both. tbf counts
     # 1514 bytes for the 1448 TCP carries, so at most 0.957 of the rate is data.
     slow = link.transfer(seconds=1)
@@ -168,6 +168,57 @@ def test_the_rate_is_the_bottleneck_and_can_be_changed_under_traffic(link):
     assert 2.5 < slow.rate / slower.rate < 6
     assert 0.5 * 20e6 < slow.rate < 0.96 * 20e6 + 40_000 * 8
     assert slower.rate < 0.96 * 5e6 + 40_000 * 8
+
+
+def passing(link, size):
+    """Bits a second that the router lets pass, by the time that so many more bytes take."""
+    before, begin = link.statistics().bytes, time.monotonic()
+    wait_until(lambda: link.statistics().bytes >= before + size, f"{size} bytes passed", 30)
+    return (link.statistics().bytes - before) * 8 / (time.monotonic() - begin)
+
+
+def test_the_rate_can_be_changed_while_a_flow_runs(link):
+    with link.start(60, congestion="reno") as flow:
+        wait_until(lambda: link.statistics().dropped > 0, "the queue is full")
+        fast = passing(link, 1_000_000)
+        link.set_rate("5mbit")
+        slow = passing(link, 250_000)
+        link.set_rate("20mbit")
+        passing(link, 100_000)  # until the window has opened
+        again = passing(link, 1_000_000)
+        assert flow.running
+        moved = flow.stop()
+    assert moved.sent == moved.received
+    assert 2.5 < fast / slow < 6
+    assert 2.5 < again / slow < 6
+
+
+def test_the_queue_holds_what_it_is_given_while_a_flow_runs(link):
+    def fullest(until, what):
+        seen = 0
+
+        def look():
+            nonlocal seen
+            seen = max(seen, link.statistics().waiting_bytes)
+            return until(seen)
+
+        wait_until(look, what, 30)
+        return seen
+
+    link.set(queue=60_000)
+    with link.start(120, congestion="reno") as flow:
+        dropped = link.statistics().dropped
+        fullest(lambda seen: seen > 50_000, "a queue almost full")
+        # A full queue drops, and so never holds more.
+        wait_until(lambda: link.statistics().dropped > dropped, "a packet dropped")
+        assert fullest(lambda seen: link.statistics().dropped > dropped + 10, "more") <= 60_000
+        link.set(queue=180_000)
+        assert 60_000 < fullest(lambda seen: seen > 150_000, "a longer queue") <= 180_000
+        shown = link.run("ss", "-tin", f"sport = {flow.ports[0]}")
+        waits = float(re.search(r"rtt:([\d.]+)/", shown)[1])
+        flow.stop()
+    # 180,000 bytes are 72 ms at 20 Mbit/s, 60,000 are 24 ms: srtt is the time spent waiting
+    assert waits > 24
 
 
 def test_tc_shows_the_shape(link):
@@ -214,25 +265,36 @@ def test_an_unknown_congestion_control_is_answered_with_the_ones_there_are(link)
     assert link.transfer(size=10).received == 10
 
 
-def test_flows_race_for_one_link(link):
+@pytest.mark.parametrize("family", [4, 6])
+def test_flows_race_for_one_link(link, family):
     began = time.monotonic()
-    reno, cubic = link.transfers("reno", "cubic", seconds=1, port=5201)
+    reno, cubic = link.transfers("reno", "cubic", seconds=1, port=5201, family=family)
     together = time.monotonic() - began
     assert (reno.congestion, cubic.congestion) == ("reno", "cubic")
     assert reno.sent == reno.received
     assert cubic.sent == cubic.received
     assert reno.server.port == cubic.server.port == 5201
     assert len({*reno.cookies, *cubic.cookies}) == 4
+    assert reno.family == cubic.family == family
     assert reno.seconds + cubic.seconds > together  # at once, not one after the other
     assert (reno.received + cubic.received) * 8 / together < 20e6
 
 
-def test_while_the_link_is_down_there_are_retransmissions_and_no_tcp_probe(trace, link):
+def test_all_congestion_controls_there_are_run_at_once(link):
+    names = available_congestion_controls()
+    assert "reno" in names  # it is part of the kernel and no module
+    moved = link.transfers(*names, *names, seconds=1)
+    assert [one.congestion for one in moved] == [*names, *names]
+    assert all(one.sent == one.received > 0 for one in moved)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_while_the_link_is_down_there_are_retransmissions_and_no_tcp_probe(trace, link, family):
     def resent_since(begin):
         found = [e[0] for e in trace.events() if e[1] == "tcp_retransmit_skb" and e[4] == server]
         return [seconds for seconds in found if seconds > begin]
 
-    with link.start(60, congestion="reno") as flow:
+    with link.start(60, congestion="reno", family=family) as flow:
         server = flow.ports[1]
         wait_until(lambda: len(trace.events(*flow.cookies)) > 100, "events before the blackout")
         link.down()
