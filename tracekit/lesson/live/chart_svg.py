@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.lesson.live.axis import round_ticks, value_axis
+
 if TYPE_CHECKING:
     from tracekit.lesson.live.picture import Drawing, Line
 
@@ -44,7 +46,8 @@ def svg(drawings: Sequence[Drawing]) -> str:
 def _drawing(drawing: Drawing) -> Iterator[str]:
     yield f'<text x="0" y="14" {_TEXT} font-weight="600">{escape(drawing.title)}</text>'
     yield from _legend(drawing.lines)
-    low, high, ticks = _range(drawing.lines)
+    axis = value_axis(*drawing.value_range)
+    low, high = axis.low, axis.high
     across, down = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     base = _TOP + down
 
@@ -55,14 +58,14 @@ def _drawing(drawing: Drawing) -> Iterator[str]:
             axis=1,
         )
 
-    for tick in ticks:
+    for tick in axis.ticks:
         y = base - (tick - low) / (high - low) * down
         yield (
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"'
             ' stroke="currentColor" stroke-opacity=".15"/>'
         )
         yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" {_TEXT}>{tick:,g}</text>'
-    for second in _ticks(0, drawing.seconds, 8):
+    for second in round_ticks(0, drawing.seconds, 8):
         x = _LEFT + second / drawing.seconds * across
         yield f'<text x="{x:.1f}" y="{base + 16}" text-anchor="middle" {_TEXT}>{second:g}</text>'
     yield (
@@ -120,26 +123,3 @@ def _legend(lines: Sequence[Line]) -> Iterator[str]:
             yield _mark(x + 5, 33, index)
             yield f'<text x="{x + 14:.0f}" y="32" {_TEXT}>{escape(line.marked)}</text>'
             x += 14 + _LETTER * len(line.marked) + 16
-
-
-def _range(lines: Sequence[Line]) -> tuple[float, float, list[float]]:
-    """The axis of the values: from zero, unless all of them are far above it."""
-    filled = [line.y for line in lines if len(line.y)]
-    low = min((float(y.min()) for y in filled), default=0.0)
-    high = max((float(y.max()) for y in filled), default=1.0)
-    if 0 <= low <= high / 2 or low == high:
-        low = min(0.0, low)
-    if low == high:
-        high = low + 1
-    ticks = _ticks(low, high, 5)
-    return low, high, ticks
-
-
-def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from low to high, about ``most`` at most: steps of 1, 2 or 5 times 10**n."""
-    rough = (high - low) / most
-    power = 10.0 ** np.floor(np.log10(rough))
-    step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough * 0.999)
-    first = int(np.ceil(low / step - 1e-9))
-    last = int(np.floor(high / step + 1e-9))
-    return [round(index * step, 12) for index in range(first, last + 1)]

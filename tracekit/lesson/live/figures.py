@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.lesson.live.axis import value_axis
 from tracekit.lesson.live.chart_svg import DASHES, HUES
 from tracekit.lesson.live.picture import Drawing, Line, short
 
@@ -15,6 +16,8 @@ __all__ = ("PanelFigure",)
 
 _STYLES = {"": "solid", "7 3": "dashed", "2 3": "dotted", "9 3 2 3": "dash_dotted"}
 _NONE = np.empty(0)
+# d3-format. Without one, bqplot 0.13 guesses, and fails where a scale has no width yet.
+_NUMBER = ",.6~g"
 
 
 class PanelFigure:
@@ -35,15 +38,18 @@ class PanelFigure:
         self._lines: list[Any] = []
         self._marks: list[Any] = []
         self.heading = ipywidgets.HTML()
+        self._y_axis = bqplot.Axis(
+            scale=self._y, orientation="vertical", grid_lines="dashed", tick_format=_NUMBER
+        )
         self.figure = bqplot.Figure(
             marks=[],
             axes=[
-                bqplot.Axis(scale=self._x, label="seconds", grid_lines="none"),
-                bqplot.Axis(
-                    scale=self._y, orientation="vertical", num_ticks=5, grid_lines="dashed"
-                ),
+                bqplot.Axis(scale=self._x, label="seconds", grid_lines="none", tick_format=_NUMBER),
+                self._y_axis,
             ],
             fig_margin={"top": 8, "bottom": 38, "left": 60, "right": 12},
+            padding_x=0.0,
+            padding_y=0.0,
             min_aspect_ratio=0.5,
             max_aspect_ratio=8,
             layout={"width": "100%", "height": "240px", "min_width": "0"},
@@ -59,12 +65,11 @@ class PanelFigure:
         """Bring the figure up to date, and the heading's ``words`` too where wanted."""
         if self._x.max != drawing.seconds:
             self._x.max = float(drawing.seconds)
-        low = min((line.y.min() for line in drawing.lines if len(line.y)), default=0.0)
-        high = max((line.y.max() for line in drawing.lines if len(line.y)), default=1.0)
-        # from zero, unless all values are far above it
-        floor = 0.0 if low >= 0 and (low <= high / 2 or low == high) else None
-        if self._y.min != floor:
-            self._y.min = floor
+        axis = value_axis(*drawing.value_range)
+        if (self._y.min, self._y.max) != (axis.low, axis.high):
+            with self._y.hold_sync():
+                self._y.min, self._y.max = axis.low, axis.high
+            self._y_axis.tick_values = np.array(axis.ticks)
         self._make_room(len(drawing.lines))
         empty = [Line("", _NONE, _NONE)] * (len(self._lines) - len(drawing.lines))
         for shown, marks, line in zip(

@@ -60,6 +60,16 @@ class Drawing:
     note: str = ""
 
     @property
+    def value_range(self) -> tuple[float, float]:
+        """The smallest and the largest value drawn; 0 and 1 where there is none."""
+        drawn = [line.y for line in self.lines if len(line.y)]
+        if not drawn:
+            return 0.0, 1.0
+        low, high = min(float(y.min()) for y in drawn), max(float(y.max()) for y in drawn)
+        # a rate says nothing without its zero
+        return (min(low, 0.0) if any(line.stepped for line in self.lines) else low), high
+
+    @property
     def rows(self) -> list[Row]:
         """One row for each line: how many points it has, and its values in numbers."""
         rows = []
@@ -118,8 +128,9 @@ class Picture:
 
 
 def short(value: float) -> str:
-    """A number in five digits or so, all of them where it is whole: ``123,456``, ``0.25``."""
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.5g}"
+    """A number to read at a glance: ``123,456``, ``31.25``, ``0.0371``."""
+    whole = abs(value) >= 100 or float(value).is_integer()
+    return f"{value:,.0f}" if whole else f"{value:.4g}"
 
 
 def _blocks(line: Line, seconds: float) -> str:

@@ -38,6 +38,10 @@ _WORDS = {
 _STYLE = """<style>
 .tracekit-disconnected { display: none; }
 .jupyter-widgets-disconnected .tracekit-disconnected { display: block; }
+.jupyter-widgets-disconnected .tracekit-status,
+.tracekit-live .jupyter-widgets-disconnected::before,
+.tracekit-live.jupyter-widgets-disconnected::before { display: none; }
+.tracekit-live button.jupyter-widgets-disconnected { opacity: 0.4; pointer-events: none; }
 </style>
 <div class="tracekit-disconnected"><b>The notebook's kernel was restarted or has ended.</b> What was
 attached is detached, and this picture stands still. Run the cell again.</div>"""
@@ -330,6 +334,8 @@ class _View:
         if self._state.value != state:
             self._state.value = state
             running = status.state in ("starting", "running")
+            if status.state == "starting":
+                self._twin.value = ""
             self._start.disabled, self._stop.disabled = running, not running
         if status.state != "ready":
-            self._numbers.value = f"&nbsp;· {escape(status.numbers)}"
+            self._numbers.value = f'<div style="margin-left:1em">{escape(status.numbers)}</div>'
