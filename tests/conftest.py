@@ -31,6 +31,21 @@ _BPF_CALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s39
 _PROG_GET_NEXT_ID = 11
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what the tests in the browser can give away."""
+    group = parser.getgroup("tracekit")
+    group.addoption("--screenshots", metavar="DIR", help="keep the browser's screenshots in DIR")
+    group.addoption("--pictures", action="store_true", help="only make the pictures of README.md")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--pictures``, keep the tests that make one."""
+    if config.getoption("--pictures"):
+        kept = [item for item in items if item.get_closest_marker("pictures")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Decide for ``@pytest.mark.live(level="L1")``: run, skip, or fail; the default is L2."""
     mark = item.get_closest_marker("live")
