@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 __all__ = ("ValueAxis", "round_ticks", "value_axis")
 
+_ALIKE = 1e-9  # values closer than this part of their size are drawn as one
+
 
 @dataclass(frozen=True, slots=True)
 class ValueAxis:
@@ -28,13 +30,16 @@ def value_axis(low: float, high: float) -> ValueAxis:
 
     It ends on round numbers, so that it does not move with every value.
     """
-    if low >= 0 and (low <= high / 2 or low == high):
+    alike = high - low <= _ALIKE * max(abs(low), abs(high))
+    if low >= 0 and (low <= high / 2 or alike):
         low = 0.0
+    elif high <= 0 and alike:
+        high = 0.0
     if low == high:
-        high = low + 1.0
+        high = 1.0
     step = _step(low, high, 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple(round(index * step, 12) for index in range(first, last + 1))
+    ticks = tuple(_round(index * step) for index in range(first, last + 1))
     return ValueAxis(ticks[0], ticks[-1], ticks)
 
 
@@ -46,7 +51,12 @@ def round_ticks(low: float, high: float, most: int) -> tuple[float, ...]:
     """
     step = _step(low, high, most)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return tuple(round(index * step, 12) for index in range(first, last + 1))
+    return tuple(_round(index * step) for index in range(first, last + 1))
+
+
+def _round(tick: float) -> float:
+    # 0.30000000000000004 is meant to be 0.3
+    return float(f"{tick:.12g}")
 
 
 def _step(low: float, high: float, most: int) -> float:

@@ -6,7 +6,7 @@
 window, segments
 line      points  first  lowest  highest  last
 snd_cwnd       3     10       7       14     7
-snd_cwnd  ▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄███████████████████████▁
+snd_cwnd  ▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄████████████████████████
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _blocks(line: Line, seconds: float) -> str:
     """The line as letters of different heights, one for each equal part of the time."""
     if not len(line.y):
         return ""
-    times = np.linspace(0, seconds, _LETTERS)
+    times = np.arange(_LETTERS) * seconds / _LETTERS
     at = np.searchsorted(line.x, times, side="right") - 1
     low, span = line.y.min(), np.ptp(line.y)
     steps = np.rint((line.y - low) / (span or 1) * (len(_BLOCKS) - 1)).astype(int)

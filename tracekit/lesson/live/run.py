@@ -139,7 +139,7 @@ class Run:
         try:
             with ExitStack() as stack:
                 opened = stack.enter_context(self._experiment())
-                probes = [opened] if isinstance(opened, Probe) else list(opened)
+                probes = list(opened) if isinstance(opened, Sequence) else [opened]
                 self._read_until_the_end(probes)
         except ProbeClosed:
             # a new probe took the place of one of these, or somebody closed it

@@ -20,6 +20,8 @@ __all__ = ("BINS", "Rate", "Series")
 BINS = 500
 _RATE_BINS = 100  # fewer, because the steps of small counts are hard to read
 
+_FIRST = np.zeros(1, np.intp)
+
 Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -54,9 +56,9 @@ class Series:
             t, v = t[real], v[real]
         if not len(v):
             return
-        bins = self._small.shape[1]
-        places = np.clip((t * self._bins_a_second).astype(np.intp), 0, bins - 1)
-        starts = np.flatnonzero(np.diff(places, prepend=-1))
+        places = _places(t * self._bins_a_second, self._small.shape[1])
+        starts = np.flatnonzero(places[1:] != places[:-1]) + 1
+        starts = np.concatenate([_FIRST, starts])
         touched = places[starts]
         for kept, extreme in ((self._small, np.minimum), (self._large, np.maximum)):
             best = extreme.reduceat(v, starts)
@@ -111,8 +113,7 @@ class Rate:
         """Count events at these times, shape (n,), in seconds."""
         t = np.asarray(times, np.float64)
         bins = len(self._events)
-        places = np.clip((t / self._width).astype(np.intp), 0, bins - 1)
-        self._events += np.bincount(places, minlength=bins)
+        self._events += np.bincount(_places(t / self._width, bins), minlength=bins)
         self.count += len(t)
 
     def points(self, until: float) -> Points:
@@ -128,10 +129,17 @@ class Rate:
         return times, np.append(steps, steps[-1])
 
 
+def _places(exact: NDArray[np.float64], bins: int) -> NDArray[np.intp]:
+    """Which bin each falls into, the first and the last taking what lies outside."""
+    return np.minimum(np.maximum(exact.astype(np.intp), 0), bins - 1)
+
+
 def _first_equal(
     values: NDArray[np.float64], wanted: NDArray[np.float64], starts: NDArray[np.intp]
 ) -> NDArray[np.intp]:
     """Where, in each group that begins at ``starts``, its wanted value stands first."""
-    sizes = np.diff(starts, append=len(values))
+    sizes = np.empty_like(starts)
+    sizes[:-1] = starts[1:] - starts[:-1]
+    sizes[-1] = len(values) - starts[-1]
     hits = np.flatnonzero(values == np.repeat(wanted, sizes))
     return hits[np.searchsorted(hits, starts)]
