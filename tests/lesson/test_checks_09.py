@@ -44,7 +44,7 @@ def changed_in_order(before, after):
     return [a["id"] for a, b in pairs if {a["verdict_here"], b["verdict_here"]} == {True, False}]
 
 
-def changed_with_none(before, after):
+def changed_with_words(before, after):
     old = {entry["id"]: entry["verdict_here"] for entry in before}
     return [e["id"] for e in after if old[e["id"]] is not e["verdict_here"]]
 
@@ -73,7 +73,7 @@ CASES = [
         [
             (nothing, "returns Ellipsis"),
             (changed_in_order, "expected was [2, 3]"),
-            (changed_with_none, "None is no verdict"),
+            (changed_with_words, "only True and False count"),
             ([2, 3], "no function"),
         ],
         changed,

@@ -57,8 +57,8 @@ def _reads_cwnd(answer: object) -> None:
 def _finds_changes(answer: object) -> None:
     if not callable(answer):
         raise Failed(f"{type(answer).__name__} is no function", "give the function, without ()")
-    before = _ledger([True, True, False, None, False, True, None])
-    after = _ledger([True, False, True, True, False, None, None])
+    before = _ledger([True, True, False, "not run", False, True, "not checkable"])
+    after = _ledger([True, False, True, True, False, "not judged", "not run"])
     for first, second, expected in (
         (before, after, [2, 3]),
         (before, after[::-1], [2, 3]),
@@ -71,15 +71,15 @@ def _finds_changes(answer: object) -> None:
             shown = _verdicts(first), _verdicts(second)
             raise Failed(
                 f"from {shown[0]} to {shown[1]} it finds {sorted(found)}, expected was {expected}",
-                "the keys are id and verdict_here; None is no verdict",
+                "the keys are id and verdict_here; only True and False count",
             )
 
 
-def _ledger(verdicts: list[bool | None]) -> list[dict[str, Any]]:
+def _ledger(verdicts: list[bool | str]) -> list[dict[str, Any]]:
     return [{"id": number, "verdict_here": holds} for number, holds in enumerate(verdicts, 1)]
 
 
-def _verdicts(ledger: list[dict[str, Any]]) -> dict[int, bool | None]:
+def _verdicts(ledger: list[dict[str, Any]]) -> dict[int, bool | str]:
     return {entry["id"]: entry["verdict_here"] for entry in ledger}
 
 
@@ -129,7 +129,7 @@ EXERCISES = (
         _finds_changes,
         (
             'Make a dictionary of each list: entry["id"] gives entry["verdict_here"].',
-            "A change is from True to False or from False to True; None takes no part.",
+            "A change is from True to False or from False to True; words take no part.",
             "{old[n], new.get(n)} == {True, False} asks for both at once.",
         ),
     ),
