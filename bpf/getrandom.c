@@ -3,7 +3,7 @@
 // The lesson of urandomread.c on a tracepoint that every kernel has: the call of getrandom(2).
 TRACEPOINT_PROBE(syscalls, sys_enter_getrandom)
 {
-	// args is laid out by /sys/kernel/tracing/events/syscalls/sys_enter_getrandom/format
+	// args: see events/syscalls/sys_enter_getrandom/format in tracefs
 	bpf_trace_printk("%lu", args->len);
 	return 0;
 }
