@@ -165,7 +165,7 @@ def test_without_a_message_all_are_listed():
 
 
 def test_what_was_made_is_no_longer_unseen(monkeypatch):
-    monkeypatch.setattr(gallery, "run_bare", lambda script, *, missing="": ScriptRun(0, ""))
+    monkeypatch.setattr(gallery, "run_bare", lambda script, **_: ScriptRun(0, ""))
     monkeypatch.setattr(gallery, "_made", set())
     assert list(breakages(unseen=True)) == list(breakages())
     breakage("missing-header")
@@ -183,8 +183,8 @@ def test_an_unknown_name_gets_near_ones(function):
 def test_broken_and_mended_run_what_they_show(monkeypatch):
     ran = []
 
-    def run(script, *, missing=""):
-        ran.append((script, missing))
+    def run(script, *, missing="", timeout=60.0):
+        ran.append((script, missing, timeout))
         return ScriptRun(0, "")
 
     monkeypatch.setattr(gallery, "run_bare", run)
@@ -192,8 +192,8 @@ def test_broken_and_mended_run_what_they_show(monkeypatch):
         breakage(failure.id)
         mend(failure.id)
         broken, mended = ran[-2:]
-        assert broken == (failure.broken_script, failure.missing)
-        assert mended == (failure.mended_script, "")
+        assert broken == (failure.broken_script, failure.missing, failure.timeout)
+        assert mended == (failure.mended_script, "", 60.0)
 
 
 def test_line_1_of_the_program_is_line_1_for_the_compiler():
