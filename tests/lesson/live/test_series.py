@@ -40,7 +40,7 @@ def test_what_is_drawn_came_so_and_in_this_order(pairs):
     assert (np.diff(x) >= 0).all()
     assert len(x) <= 2 * BINS + 1
     if pairs:
-        assert y[-1] == pairs[-1][1]
+        assert (x[-1], y[-1]) == pairs[-1]
 
 
 @given(times, st.integers(1, 9))

@@ -84,7 +84,8 @@ class Series:
         keep = np.ones(t.shape, bool)
         keep[:, 1] = (t[:, 0] != t[:, 1]) | (v[:, 0] != v[:, 1])
         times, values = t[keep], v[keep]
-        if self._last_time >= times[-1] and values[-1] != self.last:
+        behind = self._last_time > times[-1]
+        if behind or (self._last_time == times[-1] and self.last != values[-1]):
             times, values = np.append(times, self._last_time), np.append(values, self.last)
         return times, values
 
