@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -169,6 +170,17 @@ def test_markdown_cells_are_short(path):
     counts = [len(words(source(cell))) for cell in of_kind(path, "markdown")]
     assert max(counts) <= 150
     assert 20 <= median(counts) <= 40
+
+
+@every_notebook
+def test_a_paragraph_is_one_line(path):
+    """The page breaks it, at whatever width it has; a list, a table or a fenced block has more."""
+    own_line = re.compile(r"\s*([-*] |\d+\. |#|\||>)|\s*$")
+    for cell in of_kind(path, "markdown"):
+        lines = re.sub(r"```.*?```", "", source(cell), flags=re.DOTALL).splitlines()
+        pairs = pairwise(lines)
+        wrapped = [b for a, b in pairs if a.strip() and a[0] not in "#|" and not own_line.match(b)]
+        assert wrapped == [], cell["id"]
 
 
 @every_notebook
