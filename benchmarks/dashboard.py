@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ _FRAMES = """milliseconds => new Promise(resolve => {
 _END = """() => {
     const figure = document.querySelector('.tracekit-figure');
     const width = figure.querySelector('.plotarea_background').width.baseVal.value;
-    const points = figure.querySelector('path.line').getAttribute('d').match(/[-\\d.e]+,[-\\d.e]+/g);
+    const path = figure.querySelector('path.line').getAttribute('d');
+    const points = path.match(/[-\\d.e]+,[-\\d.e]+/g);
     return [points ? parseFloat(points.at(-1).split(',')[0]) / width : 0, Date.now() / 1000];
 }"""
 
@@ -163,7 +165,7 @@ def dashboard(lab: LabPage, seconds: float) -> None:
     memory, count = resident(lab.server), nodes(lab.page)
     changes = lab.page.evaluate(_COUNT_UPDATES)
     times = lab.page.evaluate(_FRAMES, seconds * 1000)
-    frames = [after - before for before, after in zip(times, times[1:], strict=False)]
+    frames = [after - before for before, after in pairwise(times)]
     changes = lab.page.evaluate("() => window.tracekitUpdates") - changes
     print(f"three figures of two lines, {seconds:.0f} s, {plot.rate():,.0f} events/s")
     print(f"  updates of a line   {changes / seconds:8.1f} a second")

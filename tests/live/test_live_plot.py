@@ -1,5 +1,8 @@
 """LivePlot on a running kernel: a known workload exactly, and nothing attached afterwards."""
 
+import os
+import signal
+import threading
 import time
 from contextlib import contextmanager
 
@@ -106,6 +109,23 @@ def test_waiting_for_nothing_is_refused():
     assert "ready" in repr(plot)
     plot.stop()
     plot.close()
+
+
+def test_an_interrupt_of_the_waiting_cell_ends_the_run():
+    plot = tk.LivePlot(open_probe, PANELS, seconds=DEADLINE).start()
+
+    def interrupt():
+        until(lambda: plot.status.state == "running")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        plot.wait()
+    thread.join()
+    until(lambda: not plot.running)
+    assert plot.status.elapsed < DEADLINE
+    assert tk.open_probes() == ()
 
 
 def test_the_same_cell_run_again_closes_what_it_made(monkeypatch):
