@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tracekit.capture.equivalent import equivalent_program as equivalent_program
     from tracekit.capture.events import Events as Events
     from tracekit.capture.probe import Probe as Probe
     from tracekit.capture.registry import open_probes as open_probes
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 # public name -> the module it lives in
 _HOME = {
     "Events": "tracekit.capture.events",
+    "equivalent_program": "tracekit.capture.equivalent",
     "Probe": "tracekit.capture.probe",
     "open_probes": "tracekit.capture.registry",
     "generated_struct": "tracekit.capture.struct_layout",

@@ -26,11 +26,11 @@ def test_a_printed_line_has_time_command_process_and_message():
 
 
 def test_any_record_can_be_listed():
-    dtype = np.dtype([("n", "u8"), ("name", "S4"), ("raw", "u1", (3,))])
+    dtype = np.dtype([("n", "u8"), ("name", "S4"), ("raw", "u1", (3,)), ("two", "u8", (2,))])
     listing = plain_listing(dtype)
-    (record,) = np.array([(7, b"ab", (1, 2, 255))], dtype)
-    assert listing.header == "n name raw"
-    assert listing.line(record) == "7 ab 01 02 ff"
+    (record,) = np.array([(7, b"ab", (1, 2, 255), (8, 9))], dtype)
+    assert listing.header == "n name raw two"
+    assert listing.line(record) == "7 ab 01 02 ff [8, 9]"
 
 
 @pytest.mark.parametrize(("form", "width"), [("<16", 16), ("<18.9f", 18), ("", 0)])

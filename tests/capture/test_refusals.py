@@ -26,6 +26,12 @@ IOCTL = "ioctl(PERF_EVENT_IOC_SET_BPF): "
             UnknownTracepoint,
             "no tracepoint tcp:tcp_probe",
         ),
+        (
+            ATTACH,
+            "perf_event_open(/sys/kernel/tracing/events/a/b/id): Operation not permitted\n",
+            AttachError,
+            "does not permit a perf event on tcp:tcp_probe",
+        ),
         ("Unknown program b'g'", "", AttachError, "mine.c has no function 'g'"),
         (
             "Failed to load BPF program b'f': Permission denied",

@@ -41,3 +41,12 @@ def test_what_was_defined_and_attached_by_hand_is_in_it():
 def test_a_program_that_sends_nothing_has_no_script():
     with pytest.raises(RecordTypeError, match="sends nothing"):
         stand_alone_script(Program("int x;", "x.c"), plain_listing(np.dtype([])))
+
+
+def test_a_field_may_have_a_name_that_python_keeps_for_itself():
+    text = "BPF_RINGBUF_OUTPUT(events, 1); TRACEPOINT_PROBE(a, b) { return 0; }"
+    dtype = np.dtype([("from", "u4"), ("pass", "u8", (2,)), ("name", "S4")])
+    script = stand_alone_script(Program(text, "x.c"), plain_listing(dtype))
+    ast.parse(script)
+    assert "getattr(event, 'from')" in script
+    assert "list(getattr(event, 'pass'))" in script

@@ -18,7 +18,8 @@ __all__ = ("LISTINGS", "Column", "Listing", "plain_listing")
 class Column:
     """One field of the record, the word above it, and how Python formats it (``"<16"``).
 
-    ``kind`` is ``"number"``, ``"text"`` (a char array) or ``"bytes"`` (another array).
+    ``kind`` is ``"number"``, ``"text"`` (a char array), ``"bytes"`` (an array of bytes) or
+    ``"numbers"`` (another array).
     """
 
     field: str
@@ -65,7 +66,9 @@ def plain_listing(dtype: np.dtype[Any]) -> Listing:
     """All fields, one after the other, for a program nobody made a listing for."""
 
     def kind(field: np.dtype[Any]) -> str:
-        return "text" if field.kind == "S" else "bytes" if field.shape else "number"
+        if field.shape:
+            return "bytes" if field.base.itemsize == 1 else "numbers"
+        return "text" if field.kind == "S" else "number"
 
     return Listing(tuple(Column(name, name, kind=kind(dtype[name])) for name in dtype.names or ()))
 

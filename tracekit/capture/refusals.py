@@ -74,6 +74,13 @@ def _attach_error(output: str, tracepoint: str) -> TracekitError:
             f"{tracepoint} is written by ftrace itself: nothing can be attached to it",
             "choose a tracepoint of another category",
         )
+    if "perf_event_open(" in output and "Operation not permitted" in output:
+        # TRACE_EVENT_PERF_PERM in arch/x86/include/asm/trace/irq_vectors.h, Linux 6.18
+        return AttachError(
+            f"the kernel does not permit a perf event on {tracepoint}, which bcc attaches with",
+            "choose another; where others work, this is one like irq_vectors:irq_work_exit, where"
+            " handling an event would cause the next one, without end",
+        )
     if "No such file" in output:
         return UnknownTracepoint(tracepoint, where=f"Linux {os.uname().release}")
     said = output.strip().splitlines()[-1:] or ["it gave no reason"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ _HEAD = '''\
 Needs bcc from the distribution (python3-bpfcc, python3-bcc), and root. Ctrl-C ends it.
 """
 
-from bcc import BPF
+{imports}from bcc import BPF
 
 PROGRAM = r"""
 {text}"""
@@ -71,16 +72,31 @@ while True:
         break
 """
 
+_FLOOD = """
+# Printing can cause events as fast as they are printed. Then Python is nearly always in show(),
+# which bcc calls from C, and KeyboardInterrupt gets lost there: so Ctrl-C ends the script itself.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+b["{table}"].open_ring_buffer(show)
+while True:
+    b.ring_buffer_poll()  # waits, and calls show() for each event
+"""
+
 _OUTPUT = re.compile(r"\b(BPF_PERF_OUTPUT|BPF_RINGBUF_OUTPUT)\s*\(\s*(\w+)")
 
 
 def stand_alone_script(
-    program: Program, listing: Listing, *, attach: Sequence[tuple[str, str]] = ()
+    program: Program,
+    listing: Listing,
+    *,
+    attach: Sequence[tuple[str, str]] = (),
+    flood: bool = False,
 ) -> str:
     """A Python script that does the same with bcc alone, in today's idiom.
 
     :param listing: which columns it prints.
     :param attach: tracepoints and functions to attach by hand, for a program that names none.
+    :param flood: whether events may come faster than they can be printed, or be caused by that:
+        then Ctrl-C ends the script without ado. For programs with a ring buffer.
     :raises RecordTypeError: the program sends nothing a script could print.
 
     >>> from tracekit.capture.listing import LISTINGS
@@ -100,6 +116,7 @@ def stand_alone_script(
             title=f"{program.file.removesuffix('.c')}, made by tracekit.",
             text=program.self_contained_text.strip("\n") + "\n",
             flags=f", cflags={program.flags!r}" if program.flags else "",
+            imports="import signal\n\n" if flood and output and "RINGBUF" in output[1] else "",
         )
     ]
     for tracepoint, function in attach or filter(None, [listing.attach]):
@@ -114,7 +131,7 @@ def stand_alone_script(
         line=_line(listing, "event."),
         result="\n    return 0  # go on" if ring else "",
     )
-    loop = (_RING if ring else _PERF).format(table=output[2])
+    loop = (_FLOOD if flood and ring else _RING if ring else _PERF).format(table=output[2])
     return "".join([*parts, header, callback, loop])
 
 
@@ -123,9 +140,13 @@ def _line(listing: Listing, prefix: str) -> str:
     cells = []
     for column in listing.columns:
         value = f"{prefix}{column.field}"
+        if keyword.iskeyword(column.field):
+            value = f"getattr({prefix.rstrip('.')}, '{column.field}')"
         if column.kind == "bytes":
             value = f"bytes({value}).hex(' ')"
+        elif column.kind == "numbers":
+            value = f"list({value})"
         elif column.kind == "text" and prefix:
-            value = f"{value}.decode()"
+            value = f"{value}.decode(errors='replace')"
         cells.append("{" + value + (f":{column.form}" if column.form else "") + "}")
     return " ".join(cells)
