@@ -46,15 +46,17 @@ class Flow:
         # A close that comes unannounced, with SIGKILL for one, frees the connection at once
         # (RST): a closing handshake would keep the link's namespace until the last byte is over.
         _reset_on_close(connection, True)
-        self._thread = threading.Thread(
+        # Not the thread's own end: a join that is interrupted makes Python 3.10 to 3.12 believe
+        # that the thread has ended (python/cpython issue 90882).
+        self._over = threading.Event()
+        threading.Thread(
             target=self._run, args=(size, seconds, timeout), name="tracekit flow", daemon=True
-        )
-        self._thread.start()
+        ).start()
 
     @property
     def running(self) -> bool:
         """Whether it is still sending, or waiting for what it has sent to arrive."""
-        return self._thread.is_alive()
+        return not self._over.is_set()
 
     def wait(self) -> Transfer:
         """Wait until all that was sent has arrived, and give what was moved.
@@ -63,8 +65,8 @@ class Flow:
         interrupt (Ctrl-C, or Jupyter's stop button) aborts the flow.
         """
         try:
-            while self.running:
-                self._thread.join(0.2)  # without a timeout some Pythons wait deaf to an interrupt
+            while not self._over.wait(0.2):
+                pass  # without a timeout some Pythons wait deaf to an interrupt
         except BaseException:
             self.abort()
             raise
@@ -82,7 +84,7 @@ class Flow:
         """Close the connection at once, whatever is on its way."""
         self._stopped.set()
         self._aborted.set()
-        self._thread.join()
+        self._over.wait()
 
     def __enter__(self) -> Flow:
         """Give the flow itself."""
@@ -128,6 +130,7 @@ class Flow:
             self._error = error
         finally:
             connection.close()
+            self._over.set()
 
 
 def _reset_on_close(connection: Connection, reset: bool) -> None:

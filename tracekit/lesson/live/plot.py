@@ -81,7 +81,8 @@ class LivePlot:
         self._keep = keep
         self._run: Run | None = None
         self._view: _View | None = None
-        self._painter: threading.Thread | None = None
+        self._painted = threading.Event()  # nobody draws
+        self._painted.set()
         self._displays: list[str] = []
         self._lock = threading.Lock()
         registry.close_earlier_runs(_plots, self.cell)
@@ -94,12 +95,10 @@ class LivePlot:
         with self._lock:
             if seconds is not None:
                 self.seconds = seconds
-            before, painter = self._run, self._painter
-            if before is not None:
-                before.stop()
-                before.join()
-            if painter is not None:
-                painter.join()
+            if self._run is not None:
+                self._run.stop()
+                self._run.join()
+            self._painted.wait()
             self._run = Run(self._experiment, self._panels, seconds=self.seconds, keep=self._keep)
             self._paint()
         return self
@@ -122,9 +121,8 @@ class LivePlot:
             # in short steps: without a timeout some Pythons wait deaf to an interrupt
             while not run.join(0.2):
                 pass
-            painter = self._painter
-            while painter is not None and painter.is_alive():
-                painter.join(0.2)
+            while not self._painted.wait(0.2):
+                pass
         except BaseException:
             run.stop()
             raise
@@ -138,8 +136,7 @@ class LivePlot:
         self.stop()
         if self._run is not None:
             self._run.join()
-        if self._painter is not None:
-            self._painter.join()
+        self._painted.wait()
         if self._view is not None:
             self._view.close()
             self._view = None
@@ -214,15 +211,20 @@ class LivePlot:
 
     def _paint(self) -> None:
         """Draw the run, on a thread of its own, if there is one, a place to draw, and no thread."""
-        painting = self._painter is not None and self._painter.is_alive()
-        if self._run is None or self._view is None or painting:
+        if self._run is None or self._view is None or not self._painted.is_set():
             return
-        self._painter = threading.Thread(
+        self._painted.clear()
+        threading.Thread(
             target=self._follow, args=(self._run, self._view), name="tracekit drawing", daemon=True
-        )
-        self._painter.start()
+        ).start()
 
     def _follow(self, run: Run, view: _View) -> None:
+        try:
+            self._draw(run, view)
+        finally:
+            self._painted.set()
+
+    def _draw(self, run: Run, view: _View) -> None:
         count, due = 0, time.monotonic()
         over = False
         while not over:

@@ -81,8 +81,10 @@ class Run:
         self._origin = ""
         self._until = 0.0  # seconds since the start when the buffers were last read
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tracekit live", daemon=True)
-        self._thread.start()
+        # Not the thread's own end: a join that is interrupted makes Python 3.10 to 3.12 believe
+        # that the thread has ended (python/cpython issue 90882).
+        self._over = threading.Event()
+        threading.Thread(target=self._run, name="tracekit live", daemon=True).start()
 
     @property
     def status(self) -> Status:
@@ -92,8 +94,8 @@ class Run:
 
     @property
     def running(self) -> bool:
-        """Whether its thread has not ended: until then something may be attached."""
-        return self._thread.is_alive()
+        """Whether it is not over: until then something may be attached."""
+        return not self._over.is_set()
 
     def stop(self) -> None:
         """Ask it to end; returns at once."""
@@ -101,8 +103,7 @@ class Run:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until nothing is attached any more; False when that takes longer."""
-        self._thread.join(timeout)
-        return not self.running
+        return self._over.wait(timeout)
 
     def drawings(self) -> tuple[Drawing, ...]:
         """The panels as they are now."""
@@ -150,6 +151,7 @@ class Run:
             old = self._status
             rate = old.events / old.elapsed if old.elapsed else 0.0
             self._status = replace(old, state=state, error=error, rate=rate)
+        self._over.set()
 
     def _read_until_the_end(self, probes: Sequence[Probe]) -> None:
         entered = time.monotonic()
