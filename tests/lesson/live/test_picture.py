@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tracekit.lesson.live.picture import Drawing, Line, Picture
+from tracekit.lesson.live.drawing import Drawing, Line
+from tracekit.lesson.live.picture import Picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 X = np.array([0.0, 1.0, 2.0])

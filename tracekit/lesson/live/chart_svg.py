@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.lesson.live.axis import round_ticks, value_axis
-
-if TYPE_CHECKING:
-    from tracekit.lesson.live.picture import Drawing, Line
+from tracekit.lesson.live.drawing import Drawing, Line
 
 __all__ = ("DASHES", "HUES", "svg")
 

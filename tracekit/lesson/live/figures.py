@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+import bqplot
+import ipywidgets
 import numpy as np
 
 from tracekit.lesson.live.axis import value_axis
 from tracekit.lesson.live.chart_svg import DASHES, HUES
-from tracekit.lesson.live.picture import Drawing, Line, short
+from tracekit.lesson.live.drawing import Drawing, Line, short
 
 __all__ = ("PanelFigure",)
 
@@ -29,10 +31,6 @@ class PanelFigure:
 
     def __init__(self, drawing: Drawing) -> None:
         """Make the figure; needs bqplot and ipywidgets."""
-        import bqplot
-        import ipywidgets
-
-        self._bqplot = bqplot
         self._x = bqplot.LinearScale(min=0.0, max=float(drawing.seconds))
         self._y = bqplot.LinearScale(min=0.0)
         self._lines: list[Any] = []
@@ -93,7 +91,7 @@ class PanelFigure:
             hue = HUES[index % len(HUES)]
             scales = {"x": self._x, "y": self._y}
             self._lines.append(
-                self._bqplot.Lines(
+                bqplot.Lines(
                     x=_NONE,
                     y=_NONE,
                     scales=scales,
@@ -103,7 +101,7 @@ class PanelFigure:
                 )
             )
             self._marks.append(
-                self._bqplot.Scatter(
+                bqplot.Scatter(
                     x=_NONE,
                     y=_NONE,
                     scales=scales,

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracekit.capture.events import Events, show_value
 from tracekit.errors import TracekitError
-from tracekit.lesson.live.picture import Drawing, Line
+from tracekit.lesson.live.drawing import Drawing, Line
 from tracekit.lesson.live.series import Rate, Series
 
 __all__ = ("Marks", "Panel", "Traces")

@@ -12,78 +12,20 @@ snd_cwnd  ▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄�
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracekit.lesson.live import chart_svg
-from tracekit.tracepoints.table import Row, html_table, text_table
+from tracekit.lesson.live.drawing import Drawing, Line
+from tracekit.tracepoints.table import html_table, text_table
 
-__all__ = ("Drawing", "Line", "Picture")
+__all__ = ("Picture",)
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LETTERS = 48
 _COLUMNS = ("line", "points", "first", "lowest", "highest", "last")
-
-
-def _nothing() -> NDArray[np.float64]:
-    return np.empty(0)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Line:
-    """One line: ``x`` in seconds and ``y``, float64, shape (n,), and the value that came last.
-
-    ``stepped``: a value holds until the next. ``marked`` says what the points at ``mark_x``,
-    ``mark_y`` are, shape (m,).
-    """
-
-    label: str
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    last: float | None = None
-    stepped: bool = False
-    marked: str = ""
-    mark_x: NDArray[np.float64] = field(default_factory=_nothing)
-    mark_y: NDArray[np.float64] = field(default_factory=_nothing)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """One figure: its title, how many seconds its axis has, its lines, and what is not drawn."""
-
-    title: str
-    seconds: float
-    lines: tuple[Line, ...]
-    note: str = ""
-
-    @property
-    def value_range(self) -> tuple[float, float]:
-        """The smallest and the largest value drawn; 0 and 1 where there is none."""
-        drawn = [line.y for line in self.lines if len(line.y)]
-        if not drawn:
-            return 0.0, 1.0
-        low, high = min(float(y.min()) for y in drawn), max(float(y.max()) for y in drawn)
-        # a rate says nothing without its zero
-        return (min(low, 0.0) if any(line.stepped for line in self.lines) else low), high
-
-    @property
-    def rows(self) -> list[Row]:
-        """One row for each line: how many points it has, and its values in numbers."""
-        rows = []
-        for line in self.lines:
-            numbers = [f"{len(line.y):,}"]
-            if len(line.y):
-                ends = (line.y[0], line.y.min(), line.y.max(), line.y[-1])
-                numbers += [short(value) for value in ends]
-            rows.append(Row((line.label, *numbers, *[""] * (5 - len(numbers)))))
-            if line.marked:
-                rows.append(
-                    Row((f"{line.label}: {line.marked}", f"{len(line.mark_x):,}", *[""] * 4))
-                )
-        return rows
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -125,12 +67,6 @@ class Picture:
                 yield f"{line.label:<{width}}  {_blocks(line, drawing.seconds)}"
             if drawing.note:
                 yield drawing.note
-
-
-def short(value: float) -> str:
-    """A number to read at a glance: ``123,456``, ``31.25``, ``0.0371``."""
-    whole = abs(value) >= 100 or float(value).is_integer()
-    return f"{value:,.0f}" if whole else f"{value:.4g}"
 
 
 def _blocks(line: Line, seconds: float) -> str:

@@ -13,39 +13,24 @@ import uuid
 import weakref
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracekit.capture import registry
 from tracekit.capture.events import Events
 from tracekit.errors import TracekitError
-from tracekit.lesson.live.controls import Applier, Slider, Switch, answer_at_once
+from tracekit.lesson.live.controls import Slider, Switch
+from tracekit.lesson.live.drawing import Drawing
 from tracekit.lesson.live.panel import Panel
-from tracekit.lesson.live.picture import Drawing, Picture
+from tracekit.lesson.live.picture import Picture
 from tracekit.lesson.live.run import Experiment, Run, Status
+
+if TYPE_CHECKING:
+    from tracekit.lesson.live.view import View
 
 __all__ = ("LivePlot",)
 
 _DRAW_EVERY = 0.1  # seconds
 _WORDS_EVERY = 5  # drawings: text that changes faster can't be read
-_WORDS = {
-    "ready": "ready",
-    "starting": "starting: compiling and attaching",
-    "running": "running",
-    "ended": "ended, nothing is attached",
-    "failed": "failed, nothing is attached",
-}
-# JupyterLab marks each widget so whose kernel has been restarted or has ended.
-_STYLE = """<style>
-.tracekit-disconnected { display: none; }
-.jupyter-widgets-disconnected .tracekit-disconnected { display: block; }
-.jupyter-widgets-disconnected .tracekit-status,
-.tracekit-live .jupyter-widgets-disconnected::before,
-.tracekit-live.jupyter-widgets-disconnected::before { display: none; }
-.tracekit-live button.jupyter-widgets-disconnected { opacity: 0.4; pointer-events: none; }
-</style>
-<div class="tracekit-disconnected"><b>The notebook's kernel was restarted or has ended.</b> What was
-attached is detached, and this picture stands still. Run the cell again.</div>"""
-
 _plots: weakref.WeakSet[LivePlot] = weakref.WeakSet()
 
 
@@ -80,7 +65,7 @@ class LivePlot:
         self._controls = tuple(controls)
         self._keep = keep
         self._run: Run | None = None
-        self._view: _View | None = None
+        self._view: View | None = None
         self._painted = threading.Event()  # nobody draws
         self._painted.set()
         self._displays: list[str] = []
@@ -180,11 +165,11 @@ class LivePlot:
         if status.state == "ready":
             return f"LivePlot: ready, {self.seconds:g} s; start() begins, wait() gives the picture"
         if status.error is not None:
-            return f"LivePlot: {_WORDS['failed']}\n{status.error}"
+            return f"LivePlot: {status.words}\n{status.error}"
         if status.state == "starting":
-            return f"LivePlot: {_WORDS['starting']}"
+            return f"LivePlot: {status.words}"
         if self.running:
-            return f"LivePlot: {_WORDS[status.state]} · {status.numbers}"
+            return f"LivePlot: {status.words} · {status.numbers}"
         return repr(self.picture)
 
     # showing ------------------------------------------------------------------------------
@@ -193,8 +178,7 @@ class LivePlot:
         from IPython.display import display
 
         with self._lock:
-            if self._view is None:
-                self._view = _View(self)
+            self._make_view()
             # With an id of its own, the output can be changed when the run has ended.
             self._displays.append(f"tracekit-{uuid.uuid4()}")
             display(self._bundle(), raw=True, display_id=self._displays[-1])
@@ -204,10 +188,22 @@ class LivePlot:
     def widget(self) -> Any:
         """The figures and controls as one widget, to be put into another."""
         with self._lock:
-            if self._view is None:
-                self._view = _View(self)
+            view = self._make_view()
             self._paint()
-            return self._view.widget
+            return view.widget
+
+    def _make_view(self) -> View:
+        from tracekit.lesson.live.view import View
+
+        if self._view is None:
+            self._view = View(
+                self._empty(),
+                self._controls,
+                seconds=self.seconds,
+                start=self.start,
+                stop=self.stop,
+            )
+        return self._view
 
     def _bundle(self) -> dict[str, Any]:
         """The widgets, and what stands in their place where none can be drawn."""
@@ -227,13 +223,13 @@ class LivePlot:
             target=self._follow, args=(self._run, self._view), name="tracekit drawing", daemon=True
         ).start()
 
-    def _follow(self, run: Run, view: _View) -> None:
+    def _follow(self, run: Run, view: View) -> None:
         try:
             self._draw(run, view)
         finally:
             self._painted.set()
 
-    def _draw(self, run: Run, view: _View) -> None:
+    def _draw(self, run: Run, view: View) -> None:
         count, due = 0, time.monotonic()
         over = False
         while not over:
@@ -251,102 +247,3 @@ class LivePlot:
 
         for name in self._displays:
             update_display(self._bundle(), raw=True, display_id=name)
-
-
-class _View:
-    """The widgets of one plot."""
-
-    def __init__(self, plot: LivePlot) -> None:
-        import ipywidgets
-
-        from tracekit.lesson.live.figures import PanelFigure
-
-        self._start = ipywidgets.Button(description="Start", icon="play")
-        self._stop = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
-        self._seconds = ipywidgets.BoundedFloatText(
-            value=plot.seconds,
-            min=1,
-            max=600,
-            step=1,
-            description="seconds",
-            style={"description_width": "initial"},
-            layout={"width": "130px"},
-        )
-        self._state, self._numbers, self._refused, self._twin = (
-            ipywidgets.HTML() for _ in range(4)
-        )
-        self._start.on_click(lambda _button: plot.start(self._seconds.value))
-        self._stop.on_click(lambda _button: plot.stop())
-        for button, name in ((self._start, "start"), (self._stop, "stop")):
-            button.add_class(f"tracekit-{name}")
-        controls = [self._control(control) for control in plot._controls]
-        for widget in (self._start, self._stop, self._seconds, *controls):
-            answer_at_once(widget)
-        self._figures = [PanelFigure(drawing) for drawing in plot._empty()]
-        row = {"flex_flow": "row wrap", "align_items": "center"}
-        self.widget = ipywidgets.VBox(
-            [
-                ipywidgets.HTML(_STYLE),
-                ipywidgets.Box([self._start, self._stop, self._seconds], layout=row),
-                ipywidgets.Box([*controls, self._refused], layout=row),
-                ipywidgets.Box([self._state, self._numbers], layout=row),
-                ipywidgets.Box(
-                    [figure.box for figure in self._figures], layout={"flex_flow": "row wrap"}
-                ),
-                self._twin,
-            ],
-            layout={"width": "100%"},
-        )
-        self.widget.add_class("tracekit-live")
-        self._show_status(Status())
-
-    def show(self, drawings: Sequence[Drawing], status: Status, *, words: bool) -> None:
-        """Draw what is there now, and say it in words where wanted."""
-        for figure, drawing in zip(self._figures, drawings, strict=True):
-            figure.show(drawing, words=words)
-        if words:
-            self._show_status(status)
-
-    def end(self, picture: Picture) -> None:
-        """The same in words and numbers, for those who don't see the figures."""
-        self._twin.value = (
-            f"<details><summary>the same in numbers</summary>{picture.table()}</details>"
-        )
-
-    def close(self) -> None:
-        """Take the widgets away, those inside others too."""
-        from ipywidgets import Widget
-
-        inside = [self.widget]
-        while inside:
-            widget: Widget = inside.pop()
-            inside += getattr(widget, "children", ())
-            widget.close()
-
-    def _control(self, control: Slider | Switch) -> Any:
-        widget = control.widget()
-        widget.add_class("tracekit-slider" if isinstance(control, Slider) else "tracekit-switch")
-        apply = Applier(control.set, self._say)
-        widget.observe(lambda change: apply(change["new"]), names="value")
-        return widget
-
-    def _say(self, error: BaseException | None) -> None:
-        self._refused.value = "" if error is None else escape(str(error))
-
-    def _show_status(self, status: Status) -> None:
-        words = _WORDS[status.state]
-        if status.error is not None:
-            words += f": {status.error}"
-        # A reader of the screen hears the state when it changes, and not each number.
-        state = (
-            f'<div class="tracekit-status" data-state="{status.state}" role="status">'
-            f"{escape(words)}</div>"
-        )
-        if self._state.value != state:
-            self._state.value = state
-            running = status.state in ("starting", "running")
-            if status.state == "starting":
-                self._twin.value = ""
-            self._start.disabled, self._stop.disabled = running, not running
-        if status.state != "ready":
-            self._numbers.value = f'<div style="margin-left:1em">{escape(status.numbers)}</div>'

@@ -19,8 +19,9 @@ from tracekit.capture.batches import join_records
 from tracekit.capture.events import Counts, Events
 from tracekit.capture.probe import Probe
 from tracekit.errors import ProbeClosed, TracekitError
+from tracekit.lesson.live.drawing import Drawing
 from tracekit.lesson.live.panel import Panel, Traces
-from tracekit.lesson.live.picture import Drawing, Picture
+from tracekit.lesson.live.picture import Picture
 
 __all__ = ("Experiment", "Run", "Status")
 
@@ -29,6 +30,13 @@ Experiment = Callable[[], AbstractContextManager[Probe | Sequence[Probe]]]
 
 _READ_EVERY = 0.05  # seconds
 _RATE_OVER = 1.0  # seconds over which the rate and the reader's share of a processor are taken
+_WORDS = {
+    "ready": "ready",
+    "starting": "starting: compiling and attaching",
+    "running": "running",
+    "ended": "ended, nothing is attached",
+    "failed": "failed, nothing is attached",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,11 @@ class Status:
     lost: int | None = None
     reader_cpu: float = 0.0
     error: BaseException | None = None
+
+    @property
+    def words(self) -> str:
+        """The state, in words."""
+        return _WORDS[self.state]
 
     @property
     def numbers(self) -> str:
