@@ -41,7 +41,8 @@ class LivePlot:
     :class:`~tracekit.capture.probe.Probe` or a sequence of them (a probe is such a context manager
     itself). Start enters it, on a thread of its own, and Stop or the end of the seconds leaves it.
     Shown in a notebook, the plot has its controls; :meth:`start` and :meth:`wait` do the same from
-    code. Running the cell again closes what it made before.
+    code. In JupyterLab the controls act also while a cell runs; where they do not, interrupt the
+    cell. Running the cell again closes what it made before.
 
     :param panels: the figures.
     :param seconds: how long a run takes.
