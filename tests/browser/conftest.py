@@ -77,6 +77,7 @@ def open_lab(server: LabServer, browser: Browser) -> Iterator[Callable[..., LabP
         finally:
             contexts.close()
             server.end_kernels()
+            server.forget_settings()
     assert [text for tab in tabs for text in tab.complaints] == []
 
 

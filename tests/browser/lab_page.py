@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ STEP_SECONDS = 30
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # Messages of the browser's console that are nobody's mistake here, each with its reason.
-HARMLESS: dict[str, str] = {}
+HARMLESS = {
+    r"<rect> attribute width: A negative value": "bqplot draws before the figure has a width, and"
+    " again when it has one",
+}
 
 _READY = "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady"
 _PANEL = "window.jupyterapp.shell.currentWidget"
@@ -39,6 +44,8 @@ _SELECT = f"""id => {{
     notebook.deselectAll();
     return notebook.activeCell?.model.id === id;
 }}"""
+_NOTEBOOK_SETTINGS = "@jupyterlab/notebook-extension:tracker"
+_SAVE_SETTING = "([id, raw]) => window.jupyterapp.serviceManager.settings.save(id, raw)"
 _OUTPUTS = f"""() => Object.fromEntries({_PANEL}.content.widgets
     .filter(w => w.model.type === 'code')
     .map(w => [w.model.id, w.model.outputs.toJSON()]))"""
@@ -102,6 +109,22 @@ class LabPage:
         self.select(cell_id)
         self.start_command("notebook:run-cell")
 
+    def set_windowing(self, mode: str) -> None:
+        """Set what JupyterLab does with cells that are out of sight; before a notebook is open."""
+        self.page.goto(f"{self.server.url}lab?reset&token={self.server.token}")
+        self.page.wait_for_function("() => window.jupyterapp?.restored")
+        setting = {"windowingMode": mode}
+        self.page.evaluate(_SAVE_SETTING, [_NOTEBOOK_SETTINGS, json.dumps(setting)])
+
+    def turn_wheel(self, pixels: int) -> None:
+        """Turn the wheel of the mouse over the notebook; down is positive."""
+        self.page.locator(_SCROLLER).hover()
+        self.page.mouse.wheel(0, pixels)
+
+    def scrolled(self) -> float:
+        """How far the notebook is scrolled, in pixels."""
+        return self.page.locator(_SCROLLER).evaluate("element => element.scrollTop")
+
     def select(self, cell_id: str) -> None:
         """Make a cell the active one."""
         assert self.page.evaluate(_SELECT, cell_id), f"there is no cell {cell_id}"
@@ -122,6 +145,18 @@ class LabPage:
         self.start_command("notebook:restart-kernel")
         self.page.locator(".jp-Dialog .jp-mod-accept").click()
         self.wait_until_run()
+
+    def interrupt_kernel(self) -> None:
+        """End the cell that runs."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
+        self.wait_until_run()
+
+    def wait_until(self, condition: Callable[[], object], seconds: float = STEP_SECONDS) -> None:
+        """Wait until *condition* holds, while the browser goes on."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come to that"
+            self.page.wait_for_timeout(50)
 
     # what it shows ---------------------------------------------------------------------------
 

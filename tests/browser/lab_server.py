@@ -14,7 +14,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,11 @@ class LabServer:
     root: Path
     mark: str
     pid: int
+    settings: Path
+
+    def forget_settings(self) -> None:
+        """Take back what a reader set and left open: theme, windows."""
+        shutil.rmtree(self.settings, ignore_errors=True)
 
     def ask(self, path: str, method: str = "GET") -> object:
         """Ask the server's REST interface; None where the answer is empty."""
@@ -50,6 +55,17 @@ class LabServer:
     def workers(self) -> dict[int, str]:
         """The processes that may hold something in the kernel for one of its notebooks."""
         return {pid: text for pid, text in self.processes().items() if "/worker.py" in text}
+
+    def holders(self) -> dict[int, str]:
+        """Those that have a descriptor of a BPF program, a map, or something attached."""
+        found = {}
+        for pid, command in self.processes().items():
+            for file in Path(f"/proc/{pid}/fd").glob("*"):
+                with suppress(OSError):
+                    target = str(file.readlink())
+                    if "bpf" in target or "perf_event" in target:
+                        found[pid] = f"{command}: {target}"
+        return found
 
     def end_kernels(self) -> None:
         """End every notebook's kernel, and wait until their processes are gone."""
@@ -96,6 +112,7 @@ def serve(folder: Path) -> Iterator[LabServer]:
             root=root,
             mark=mark,
             pid=process.pid,
+            settings=places["JUPYTER_CONFIG_DIR"] / "lab",
         )
     finally:
         _end(process, mark)
