@@ -239,7 +239,7 @@ def test_it_goes_on_when_it_was_out_of_sight(lab, mode):
     there = lab.scrolled()
     lab.turn_wheel(4000)
     lab.wait_until(lambda: lab.scrolled() > there + 1000)
-    lab.turn_wheel(-4000)
+    lab.turn_wheel(-9000)
     lab.wait_until(lambda: lab.scrolled() == 0)
     lab.turn_wheel(there)
     expect(plot.figures.first).to_be_in_viewport()
