@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tracekit.lesson.exercise import check as check
     from tracekit.lesson.exercise import hint as hint
     from tracekit.lesson.exercise import progress as progress
+    from tracekit.lesson.explore import explore as explore
     from tracekit.lesson.judgement import claim as claim
     from tracekit.lesson.lens import lens as lens
     from tracekit.lesson.live.controls import Slider as Slider
@@ -85,6 +86,7 @@ _HOME = {
     "hint": "tracekit.lesson.exercise",
     "progress": "tracekit.lesson.exercise",
     "curves": "tracekit.lesson.curves",
+    "explore": "tracekit.lesson.explore",
     "lens": "tracekit.lesson.lens",
     "watch": "tracekit.capture.watch",
     "LivePlot": "tracekit.lesson.live.plot",
