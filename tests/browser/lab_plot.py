@@ -60,6 +60,16 @@ class PlotOnPage:
         wanted = re.compile(f"^({'|'.join(states)})$")
         expect(status).to_have_attribute("data-state", wanted, timeout=seconds * 1000)
 
+    def state(self) -> str:
+        """What the status line says now, in one word."""
+        return self.root.locator(".tracekit-status").get_attribute("data-state")
+
+    def set_seconds(self, seconds: int) -> None:
+        """Type how long a run takes."""
+        field = self.root.get_by_role("spinbutton").first
+        field.fill(str(seconds))
+        field.press("Enter")
+
     def start(self) -> None:
         """Press Start, and wait until events can arrive."""
         self.start_button.click()
