@@ -23,13 +23,17 @@ __all__ = ("ExplorerView",)
 
 _LISTED = 400  # names: a longer list is slow to send at each letter that is typed
 _LINES = 16  # of the list
+_ALL = "calc(100% - 4px)"  # of the width, without the margins that widgets have
 _VIEWS = ("fields", "layout", "C program", "script")
 _STYLE = """<style>
 .tracekit-explore-list select, .tracekit-explore-script textarea {
   font-family: var(--jp-code-font-family, monospace);
 }
 .tracekit-explore-script textarea { white-space: pre; overflow-x: auto; tab-size: 8; }
-.tracekit-explore-shown, .tracekit-explore-events { overflow-x: auto; }
+.tracekit-explore-fields, .tracekit-explore-layout, .tracekit-explore-program,
+.tracekit-explore-events { overflow-x: auto; }
+.tracekit-explore td, .tracekit-explore th { padding: 0 0.6em; line-height: 1.6; }
+.tracekit-explore-events td { white-space: nowrap; }
 </style>"""
 
 
@@ -57,14 +61,14 @@ class ExplorerView:
         )
         self._found = ipywidgets.HTML()
         self._list = ipywidgets.Select(
-            rows=_LINES, layout={"width": "22em", "max_width": "100%"}, description=""
+            rows=_LINES, layout={"width": "22em", "max_width": _ALL}, description=""
         )
         self._list.tooltip = "tracepoints found"
         self._views = ipywidgets.ToggleButtons(
             options=_VIEWS, style={"button_width": "auto"}, layout={"width": "auto"}
         )
         self._fields, self._layout, self._program = (ipywidgets.HTML() for _ in range(3))
-        self._script = ipywidgets.Textarea(rows=_LINES, layout={"width": "100%"})
+        self._script = ipywidgets.Textarea(rows=_LINES, layout={"width": _ALL})
         self._file = ipywidgets.Text(description="file", **_fitting("20em"))
         self._save = ipywidgets.Button(description="Save the script", icon="save")
         self._saved, self._events = ipywidgets.HTML(), ipywidgets.HTML()
@@ -215,5 +219,5 @@ class ExplorerView:
 def _fitting(width: str) -> dict[str, Any]:
     return {
         "style": {"description_width": "initial"},
-        "layout": {"width": width, "max_width": "100%"},
+        "layout": {"width": width, "max_width": _ALL},
     }
