@@ -60,7 +60,7 @@ def open_watch(name: str) -> Probe:
         defines["LOCATIONS"] = ",".join(f"{{{offset},{base}}}" for offset, base in places)
         defines["DYNAMIC_COUNT"] = len(dynamic)
         defines["DYNAMIC_SIZE"] = DYNAMIC_SIZE
-    probe = Probe.from_file("watch.c", defines=defines, name=f"watch {name}")
+    probe = Probe.from_file("watch.c", defines=defines, name=name)
     try:
         return probe.attach_tracepoint(name, "watch")
     except BaseException:

@@ -215,13 +215,15 @@ class Explorer:
 
     def __repr__(self) -> str:
         count = len(self.tracepoints.names)
+        status = self.plot.status
         lines = [
-            f"Explorer of {count:,} tracepoints of {self.tracepoints.where}: {self.name}",
-            "without widgets: search(text), select(name), format, lens, start(seconds=1), wait(),",
-            "events, program, script(), save_script(file)",
+            f"Explorer of {count:,} tracepoints of {self.tracepoints.where}",
+            f"{self.name} · {status.state}",
+            "without widgets: search(text), select(name), format, lens, start(seconds=1),",
+            "wait(), events, program, script(), save_script(file)",
         ]
-        if self.plot.status.state != "ready":
-            lines.append(repr(self.plot.status.state))
+        if status.error is not None:
+            lines.append(str(status.error))
         return "\n".join(lines)
 
     def _ipython_display_(self) -> None:

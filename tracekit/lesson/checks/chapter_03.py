@@ -110,7 +110,8 @@ EXERCISES = (
         _check_state,
         (
             "the word state is in many names: which are about sockets?",
-            'tk.find_tracepoints("sock:*state*") lists them, and tk.read_format shows the fields',
+            'tk.explore() finds "sock state" and shows the fields; so do'
+            ' tk.find_tracepoints("sock:*state*") and tk.read_format',
             "sock:inet_sock_set_state has both fields",
         ),
     ),
