@@ -16,6 +16,7 @@ from playwright.sync_api import ConsoleMessage, Locator, Page
 
 RUN_SECONDS = 240
 STEP_SECONDS = 30
+TALL = 4000  # pixels
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # Messages of the browser's console that are nobody's mistake here, each with its reason.
@@ -46,6 +47,7 @@ _SELECT = f"""id => {{
 }}"""
 _NOTEBOOK_SETTINGS = "@jupyterlab/notebook-extension:tracker"
 _SAVE_SETTING = "([id, raw]) => window.jupyterapp.serviceManager.settings.save(id, raw)"
+_SELECT_LAST = f"() => {{ {_PANEL}.content.activeCellIndex = 1e9; }}"
 _OUTPUTS = f"""() => Object.fromEntries({_PANEL}.content.widgets
     .filter(w => w.model.type === 'code')
     .map(w => [w.model.id, w.model.outputs.toJSON()]))"""
@@ -103,6 +105,13 @@ class LabPage:
         self.start_command("notebook:run-all-above")
         self.wait_until_run(seconds)
         self.run_cell(cell_id, seconds)
+
+    def run_on(self, after: str | None, cell_id: str, seconds: float = RUN_SECONDS) -> None:
+        """Run the code cells behind *after* (None: from the top) up to this one, this one too."""
+        cells = list(self.sources())
+        first = cells.index(after) + 1 if after else 0
+        for each in cells[first : cells.index(cell_id) + 1]:
+            self.run_cell(each, seconds)
 
     def start_cell(self, cell_id: str) -> None:
         """Run one cell, and do not wait for it."""
@@ -204,7 +213,7 @@ class LabPage:
 
     # pictures --------------------------------------------------------------------------------
 
-    def screenshots(self, folder: Path, name: str, *, tall: int = 4000) -> list[Path]:
+    def screenshots(self, folder: Path, name: str, *, tall: int = TALL) -> list[Path]:
         """Take the whole notebook, from top to bottom, in pieces that are at most *tall*."""
         before = self.page.viewport_size
         self.page.set_viewport_size({"width": before["width"], "height": tall})
@@ -231,10 +240,20 @@ class LabPage:
         self.page.screenshot(path=file, scale="css")
         return file
 
-    def picture(self, cells: Sequence[str], file: Path) -> None:
-        """Take these cells, which follow each other, and nothing around them."""
-        for cell_id in cells:
-            self.cell(cell_id).scroll_into_view_if_needed()
+    def picture(self, cells: Sequence[str], file: Path, *, width: int = 0) -> None:
+        """Take these cells, which follow each other, and nothing around them.
+
+        *width* is that of the window, in pixels, where it is not to stay as it is.
+        """
+        before = self.page.viewport_size
+        self.page.set_viewport_size({"width": width or before["width"], "height": TALL})
+        # no cell is the active one, with its own buttons, and the mouse is over no figure
+        self.page.mouse.move(0, 0)
+        self.page.evaluate("() => document.activeElement.blur()")
+        self.page.evaluate(_SELECT_LAST)
+        self.cell(cells[0]).evaluate("element => element.scrollIntoView({block: 'start'})")
+        # out of the shadow of the toolbar
+        self.page.locator(_SCROLLER).evaluate("element => element.scrollBy(0, -20)")
         boxes = [self.cell(cell_id).bounding_box() for cell_id in cells]
         left, top = min(b["x"] for b in boxes), min(b["y"] for b in boxes)
         right = max(b["x"] + b["width"] for b in boxes)
@@ -242,3 +261,4 @@ class LabPage:
         file.parent.mkdir(parents=True, exist_ok=True)
         clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
         self.page.screenshot(path=file, clip=clip, scale="device")
+        self.page.set_viewport_size(before)

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 CHAPTERS = sorted((CHECKOUT / "notebooks").glob("[0-9][0-9]-*.ipynb"))
 # README's pictures: of each chapter the files, with the cells they show from top to bottom.
 PICTURES = {
-    "08-attach-tracepoint": {"three-rulers.png": ("lens-intro", "lens")},
+    "08-attach-tracepoint": {"three-rulers.png": ("lens",)},
 }
 
 
@@ -29,7 +29,7 @@ PICTURES = {
     ],
 )
 def test_chapter(path, open_lab, shots, pictures):
-    lab = open_lab(device_scale_factor=2 if path.stem in PICTURES else 1)
+    lab = open_lab(device_scale_factor=1.5 if path.stem in PICTURES else 1)
     lab.open(path.name)
     lab.run_all()
     assert lab.errors() == {}
