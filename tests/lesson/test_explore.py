@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 
+import numpy as np
 import pytest
 
 import tracekit as tk
+from tracekit.capture.events import Events, Origin
 from tracekit.errors import TracekitError, UnknownKernel, UnknownTracepoint
 from tracekit.lesson.explore_search import Tracepoints
 from tracekit.lesson.explore_shown import events_table, fields_table, layout
@@ -114,7 +116,20 @@ def test_of_a_record_the_first_bytes_are_not_shown():
 
 
 def test_no_events_are_said_in_words():
-    assert "No events of a:&lt;b&gt; yet" in events_table(None, "a:<b>")
+    fmt = tk.read_format("tcp:tcp_probe", kernel=KERNEL)
+    assert events_table(None, fmt) == "<p>No events of tcp:tcp_probe yet.</p>"
+
+
+def test_the_table_has_the_last_ten_and_no_kernel_address():
+    fmt = tk.read_format("tcp:tcp_send_reset", kernel=KERNEL)
+    records = np.zeros(12, [("common_ts", "u8"), ("skbaddr", "u8"), ("sport", "u2")])
+    records["common_ts"] = range(12)
+    records["skbaddr"] = 0xFFFF888627CA6BC8
+    records["skbaddr"][-1] = 0x7FFF1234
+    head, *rows = cells(events_table(Events(records, Origin("x", "6.1", "live")), fmt))
+    assert head == ["common_ts", "skbaddr", "sport"]
+    assert [row[0] for row in rows] == [str(number) for number in range(2, 12)]
+    assert [row[1] for row in rows] == ["0xffff…"] * 9 + ["0x7fff1234"]
 
 
 # from code ------------------------------------------------------------------------------------

@@ -123,6 +123,16 @@ def test_closing_detaches(asking, kernel):
     assert (explorer.running, tk.open_probes()) == (False, ())
 
 
+def test_running_its_cell_again_ends_the_former_run(asking, kernel, monkeypatch):
+    monkeypatch.setattr("tracekit.capture.registry.running_cell", lambda: ("cell", 1))
+    former = tk.explore("syscalls:sys_enter_getrandom").start(seconds=60)
+    kernel.wait_until(lambda: former.plot.status.events > 0, 30)
+    monkeypatch.setattr("tracekit.capture.registry.running_cell", lambda: ("cell", 2))
+    with tk.explore("syscalls:sys_enter_getrandom") as explorer:
+        assert (former.running, explorer.running) == (False, False)
+        assert tk.open_probes() == ()
+
+
 class ThisPython(AsyncKernelManager):
     """Starts the kernel of the very Python that runs the tests, whatever else is installed."""
 

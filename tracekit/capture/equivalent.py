@@ -170,7 +170,7 @@ def _comment(fmt: Format, by_hand: str) -> str:
     if by_hand:
         paragraphs.append(
             f"TRACEPOINT_PROBE can't be used: {by_hand}. So the struct is written here, from the"
-            f" format file of this kernel, and the function is attached with"
+            f" format file of {fmt.kernel or 'this kernel'}, and the function is attached with"
             f' attach_tracepoint("{fmt.full_name}", "{_FUNCTION}").'
         )
     else:

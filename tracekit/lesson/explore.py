@@ -242,7 +242,7 @@ class Explorer:
         view = dict(self._view.widget._repr_mimebundle_()) if self._view else {}
         parts = [fields_table(self.format), self.lens._repr_html_()]
         if events := self.last_events():
-            parts.append(events_table(events, self.name))
+            parts.append(events_table(events, self.format))
         return {**view, "text/plain": repr(self), "text/html": "\n".join(parts)}
 
     def _update_displays(self) -> None:

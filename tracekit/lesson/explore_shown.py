@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
+from typing import Any
 
 from tracekit.capture.events import Events, show_value
 from tracekit.lesson.lens import Lens, lens
@@ -61,14 +62,33 @@ def layout(fmt: Format, record: bytes | None) -> Lens:
     return replace(shown, rulers=rulers, hidden=shown.hidden | frozenset(unread))
 
 
-def events_table(events: Events | None, name: str) -> str:
-    """The last events, the latest below; a sentence where there are none."""
+def events_table(events: Events | None, fmt: Format) -> str:
+    """The last events, the latest below; a sentence where there are none.
+
+    Of addresses of the kernel's memory the first two bytes are shown, as in the layout lens.
+    """
     if events is None or not len(events):
-        return f"<p>No events of {escape(name)} yet.</p>"
-    names: Sequence[str] = events.dtype.names or ()
+        return f"<p>No events of {escape(fmt.full_name)} yet.</p>"
+    columns: Sequence[str] = events.dtype.names or ()
+    pointers = {field.name for field in fmt.fields if "*" in field.type}
     last = events[-ROWS:]
-    rows = [Row(tuple(show_value(event[column]) for column in names)) for event in last]
-    caption = f"The last {len(last)} events of {name}" if len(last) > 1 else f"One event of {name}"
+    rows = [
+        Row(
+            tuple(
+                _address(event[name]) if name in pointers else show_value(event[name])
+                for name in columns
+            )
+        )
+        for event in last
+    ]
+    count = f"The last {len(last)} events" if len(last) > 1 else "One event"
     # A number is right-aligned, a text is not.
-    right = [index for index, column in enumerate(names) if events.dtype[column].kind in "iu"]
-    return f'<div style="overflow-x:auto">{html_table(caption, names, rows, right=right)}</div>'
+    right = [index for index, name in enumerate(columns) if events.dtype[name].kind in "iu"]
+    table = html_table(f"{count} of {fmt.full_name}", columns, rows, right=right)
+    return f'<div style="overflow-x:auto">{table}</div>'
+
+
+def _address(value: Any) -> str:
+    # the upper half of the address space is the kernel's
+    number = int(value)
+    return f"{number >> 48:#x}…" if number >> 56 == 0xFF else f"{number:#x}"

@@ -122,7 +122,7 @@ class ExplorerView:
 
     def show_events(self) -> None:
         """Show the last events, and the last one's bytes."""
-        self._events.value = events_table(self._explorer.last_events(), self._explorer.name)
+        self._events.value = events_table(self._explorer.last_events(), self._explorer.format)
         if self._views.value == "layout":
             self._show_layout()
 
