@@ -38,8 +38,8 @@ TRACEPOINT_PROBE(tcp, tcp_retransmit_skb)
 	data->sport = args->sport;
 	data->dport = args->dport;
 	data->state = args->state;
-	bpf_probe_read_kernel(data->saddr, sizeof(data->saddr), args->saddr_v6);
-	bpf_probe_read_kernel(data->daddr, sizeof(data->daddr), args->daddr_v6);
+	bpf_probe_read_kernel(data->saddr, 16, args->saddr_v6);
+	bpf_probe_read_kernel(data->daddr, 16, args->daddr_v6);
 	events.ringbuf_submit(data, 0);
 	count(SENT);
 	return 0;

@@ -4,6 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tracekit.capture.probe import PROGRAMS
@@ -13,7 +14,7 @@ from tracekit.tracepoints.tracefs import find_tracepoints, read_format
 
 pytestmark = pytest.mark.live
 
-CHAPTERS = ("01", "02", "03", "04", "05", "06", "07", "08", "11")  # 09 needs no live kernel
+CHAPTERS = ("01", "02", "03", "04", "05", "06", "07", "08", "10", "11")  # 09 needs no live kernel
 
 
 @dataclass(frozen=True)
@@ -355,6 +356,23 @@ def with_family():
     return DOCUMENTS_STRUCT.replace("u32 mark;", members)
 
 
+RESENT = """
+struct resent_t {{ u64 ts; u32 dport; }};
+BPF_PERF_OUTPUT(events);
+TRACEPOINT_PROBE(tcp, tcp_retransmit_skb) {{
+    struct resent_t data = {{}};
+    {}
+    data.dport = args->dport;
+    events.perf_submit(args, &data, sizeof(data));
+    return 0;
+}}"""
+
+
+def by_what_is_left(own):
+    at = np.flatnonzero(np.diff(own["ssthresh"].astype(int)) < 0)
+    return "reno" if np.median(own["ssthresh"][at + 1] / own["snd_cwnd"][at]) < 0.6 else "cubic"
+
+
 RECORDS = [
     Case(
         "07-1",
@@ -421,6 +439,43 @@ RECORDS = [
             ("struct state_args { u64 __unused__; u64 skaddr; };", "has no newstate"),
         ],
         [STATE_ARGS.format("u64 __unused__; u64 skaddr;")],
+    ),
+    Case(
+        "10-1",
+        nothing,
+        [
+            (lambda rate, seconds: rate * seconds, "take 0.8 s"),
+            (lambda rate, seconds: 1 / 0, "ZeroDivisionError"),
+            (125_000, "no function"),
+        ],
+        [lambda rate, seconds: rate * seconds / 8],
+    ),
+    Case(
+        "10-2",
+        nothing,
+        [(lambda own: "cubic", "of a reno flow"), (lambda own: "reno", "of a cubic flow")],
+        [by_what_is_left],
+    ),
+    Case(
+        "10-3",
+        nothing,
+        [
+            (lambda first, times: first * (2**times - 1), "after the last one"),
+            (lambda first, times: first * (2 ** (times + 1) - 1), "longer than 120 s"),
+            (lambda first, times: True, "no number"),
+        ],
+        [lambda first, times: sum(min(first * 2**n, 120) for n in range(times + 1))],
+    ),
+    Case(
+        "10-4",
+        RESENT.replace("TRACEPOINT_PROBE(tcp, tcp_retransmit_skb)", "..."),
+        [
+            (RESENT.format(""), "ran over IPv4"),
+            (RESENT.format("return 0;"), "no event says so"),
+            (RESENT.format("").replace("dport", "port").replace("args->", "args->d"), "no member"),
+            (4, "no program"),
+        ],
+        [RESENT.format("if (args->family != 10) return 0;")],
     ),
     Case(
         "11-1",

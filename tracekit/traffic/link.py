@@ -251,7 +251,7 @@ class Link:
         if self._hosts is None:
             return f"Link: loopback, at no set rate, because {self.reason}"
         state = "closed" if self._closed else "up" if self.is_up else "down"
-        return f"Link: {self.shape}, two hosts and a router in namespaces of their own, {state}"
+        return f"Link: {self.shape}, with two hosts and a router of its own, {state}"
 
     def _sockets(
         self, family: int, port: int | None, congestion: str | None
