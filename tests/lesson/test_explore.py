@@ -207,6 +207,7 @@ def test_each_part_has_its_class(explorer, view):
     assert {
         "tracekit-explore",
         *(f"tracekit-explore-{part}" for part in ("category", "search", "in-fields", "found")),
+        *(f"tracekit-explore-{part}" for part in ("previous", "next")),
         *(f"tracekit-explore-{part}" for part in ("list", "shown", "views", "fields", "layout")),
         *(f"tracekit-explore-{part}" for part in ("program", "script", "file", "save", "saved")),
         *("tracekit-explore-events", "tracekit-live", "tracekit-start", "tracekit-stop"),
@@ -225,6 +226,24 @@ def test_searching_fills_the_list_and_chooses_nothing(explorer, view):
     assert parts["tracekit-explore-list"].options == ()
     parts["tracekit-explore-search"].value = ""
     assert parts["tracekit-explore-list"].value == "tcp:tcp_probe", "it is chosen still"
+
+
+def test_without_a_mouse_one_goes_through_what_was_found(explorer, view):
+    """JupyterLab 4 moves to another cell when an arrow key is pressed in a list."""
+    parts = inside(view.widget)
+    search = parts["tracekit-explore-search"]
+    search.value = "sched_wakeup"
+    found = explorer.search("sched_wakeup")
+    enter = {"method": "custom", "content": {"event": "submit"}}
+    chosen = []
+    for _ in range(len(found) + 1):
+        search._handle_msg({"content": {"data": enter}, "buffers": []})
+        chosen.append(explorer.name)
+    assert chosen == [*found, found[-1]], "the last stays chosen"
+    parts["tracekit-explore-previous"].click()
+    assert explorer.name == parts["tracekit-explore-list"].value == found[-2]
+    parts["tracekit-explore-next"].click()
+    assert explorer.name == found[-1]
 
 
 def test_fields_are_searched_where_the_box_is_ticked(explorer, view):

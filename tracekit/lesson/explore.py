@@ -16,6 +16,7 @@ from tracekit.capture.events import Events
 from tracekit.capture.probe import Probe
 from tracekit.capture.watch import decode_watched, open_watch
 from tracekit.errors import TracekitError
+from tracekit.lesson.explore_file import write_new
 from tracekit.lesson.explore_search import Tracepoints
 from tracekit.lesson.explore_shown import ROWS, events_table, fields_table, layout
 from tracekit.lesson.lens import Lens
@@ -91,20 +92,7 @@ class Explorer:
 
         :raises TracekitError: the file is there already, or can't be written.
         """
-        file = Path(path or f"{self.format.name}.py")
-        try:
-            with open(file, "x", encoding="utf-8") as out:
-                out.write(self.script())
-        except FileExistsError:
-            raise TracekitError(
-                f"there is a file {file} already, and nothing was written",
-                "choose another name, or remove the file",
-            ) from None
-        except OSError as error:
-            raise TracekitError(
-                f"{file} can't be written: {error.strerror}", "choose another folder"
-            ) from None
-        return file
+        return write_new(Path(path or f"{self.format.name}.py"), self.script())
 
     # the run ------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """The explorer's widgets: a search and a list, four views of what is chosen, a run and its events.
 
-Everything is reached by keyboard: fields, lists and buttons are the browser's own. Colours are the
-page's, and on a narrow window what stands side by side goes one below the other.
+Everything is reached by keyboard. JupyterLab takes the arrow keys to itself, also in a list: so
+Enter in the search, and two buttons, go through what was found. Colours are the page's, and on a
+narrow window what stands side by side goes one below the other.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class ExplorerView:
             rows=_LINES, layout={"width": "22em", "max_width": _ALL}, description=""
         )
         self._list.tooltip = "tracepoints found"
+        self._previous, self._next = (
+            ipywidgets.Button(description=word, layout={"width": "auto"})
+            for word in ("previous", "next")
+        )
         self._views = ipywidgets.ToggleButtons(
             options=_VIEWS, style={"button_width": "auto"}, layout={"width": "auto"}
         )
@@ -84,13 +89,15 @@ class ExplorerView:
             [self._views, *self._pages.values()],
             layout={"flex": "1 1 26em", "min_width": "0", "max_width": "100%"},
         )
+        steps = ipywidgets.Box([self._previous, self._next], layout=row)
+        found = ipywidgets.VBox([self._list, steps], layout={"max_width": "100%"})
         side_by_side = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
         self.widget = ipywidgets.VBox(
             [
                 ipywidgets.HTML(_STYLE),
                 ipywidgets.Box([self._category, self._text, self._in_fields], layout=row),
                 self._found,
-                ipywidgets.Box([self._list, shown], layout=side_by_side),
+                ipywidgets.Box([found, shown], layout=side_by_side),
                 explorer.plot.widget,
                 self._events,
             ],
@@ -148,11 +155,14 @@ class ExplorerView:
     def _connect(self) -> None:
         for widget in (self._category, self._text, self._in_fields):
             widget.observe(lambda _change: self._search(), names="value")
+        self._text.on_msg(lambda _text, content, _buffers: self._answer(content))
+        self._previous.on_click(lambda _button: self._step(-1))
+        self._next.on_click(lambda _button: self._step(1))
         self._list.observe(lambda change: self._choose(change["new"]), names="value")
         self._views.observe(lambda change: self._turn_to(change["new"]), names="value")
         self._save.on_click(lambda _button: self._save_script())
         for widget in (
-            *(self._category, self._text, self._in_fields, self._list),
+            *(self._category, self._text, self._in_fields, self._list, self._previous, self._next),
             *(self._views, self._script, self._file, self._save),
         ):
             answer_at_once(widget)
@@ -165,6 +175,8 @@ class ExplorerView:
             (self._in_fields, "-in-fields"),
             (self._found, "-found"),
             (self._list, "-list"),
+            (self._previous, "-previous"),
+            (self._next, "-next"),
             (shown, "-shown"),
             (self._views, "-views"),
             (self._fields, "-fields"),
@@ -200,6 +212,19 @@ class ExplorerView:
             self._explorer.select(name)
         except TracekitError as error:
             self._fields.value = f"<p>{escape(str(error))}</p>"
+
+    def _answer(self, content: dict[str, Any]) -> None:
+        # Enter, in the field of the search
+        if content.get("event") == "submit":
+            self._step(1)
+
+    def _step(self, by: int) -> None:
+        """Choose the one before or behind the chosen one; the first, if that is not listed."""
+        listed = self._list.options
+        chosen = self._explorer.name
+        at = listed.index(chosen) + by if chosen in listed else 0
+        if 0 <= at < len(listed):
+            self._choose(listed[at])
 
     def _turn_to(self, view: str) -> None:
         for name, page in self._pages.items():
