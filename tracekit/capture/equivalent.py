@@ -7,17 +7,16 @@ file. Where bcc can't, it brings that struct along and is attached by ``attach_t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from textwrap import wrap
 
+from tracekit.capture.generated import why_not_generated
 from tracekit.capture.listing import Column, Listing
 from tracekit.capture.probe import PROGRAMS, Probe
 from tracekit.capture.program import Program
 from tracekit.capture.script import stand_alone_script
 from tracekit.capture.watch import DYNAMIC_SIZE, element_of
-from tracekit.tracepoints.declaration import parse_declaration, type_width
 from tracekit.tracepoints.field import Field, unique_names
 from tracekit.tracepoints.format import Format
 from tracekit.tracepoints.layout import is_text
@@ -26,17 +25,6 @@ from tracekit.tracepoints.tracefs import read_format
 __all__ = ("EquivalentProgram", "equivalent_program")
 
 _FUNCTION = "send_event"
-
-# Types that linux/types.h defines, beside those type_width() knows.
-_MORE_WIDTHS = {"off_t": 8, "blkcnt_t": 8, "key_t": 4, "mqd_t": 4, "clockid_t": 4, "timer_t": 4}
-# Those that bcc widens to the 8 bytes of a system call's argument (src/cc/common.cc, v0.26).
-_WIDENED = {
-    *("char", "short", "int", "int8_t", "int16_t", "int32_t", "pid_t"),
-    *("unsigned char", "unsigned short", "unsigned int", "unsigned"),
-    *("uint8_t", "uint16_t", "uint32_t", "u32", "uid_t", "gid_t"),
-}
-_PLAIN_WORDS = re.compile(r"\b(?:const|volatile|__user|__rcu|__percpu|__seg_gs|__seg_fs)\b|\*")
-_POINTED_TO = re.compile(r"(?:struct|union) \w+|void")
 
 _TEXT = """\
 {comment}
@@ -146,7 +134,7 @@ def equivalent_program(tracepoint: str | Format) -> EquivalentProgram:
     ('random:urandom_read',)
     """
     fmt = read_format(tracepoint) if isinstance(tracepoint, str) else tracepoint
-    by_hand = _why_by_hand(fmt)
+    by_hand = why_not_generated(fmt)
     named = list(_named(fmt))
     struct = f"{fmt.name}_args"
     return EquivalentProgram(
@@ -189,37 +177,6 @@ def _named(fmt: Format) -> Iterator[tuple[str, Field]]:
 
 def _own_struct(fmt: Format, name: str) -> str:
     return fmt.c_struct(name).replace("    ", "\t")
-
-
-def _why_by_hand(fmt: Format) -> str:
-    """Why the struct that bcc generates does not compile, or reads a field wrongly; or nothing."""
-    if not re.fullmatch(r"\w+", fmt.category) or not re.fullmatch(r"[A-Za-z_]\w*", fmt.name):
-        return "the event's name can't be a part of a C function's"
-    for field in fmt.fields:
-        if field.location == "__rel_loc":
-            return f"bcc does not know __rel_loc, which locates {field.name}"
-        if field.location:
-            continue
-        dimensions = parse_declaration(field.declaration).dimensions
-        if not all(dimension.isdecimal() for dimension in dimensions):
-            return f"the length of the array {field.name} is not written as a number"
-        width = _width(field.type)
-        if width is None:
-            return f"the compiler has no definition of {field.type}, the type of {field.name}"
-        if width != field.element_size and not (field.size == 8 and field.type in _WIDENED):
-            return f"{field.name} has {field.size} bytes, and its type {field.type} has {width}"
-    return ""
-
-
-def _width(type_name: str) -> int | None:
-    # Of a type that kernel headers have to define nothing is known to a program without them.
-    plain = " ".join(_PLAIN_WORDS.sub(" ", type_name).split())
-    if plain.startswith("enum ") or "(" in plain:
-        return None
-    if "*" in type_name and _POINTED_TO.fullmatch(plain):
-        return 8
-    known = _MORE_WIDTHS.get(plain) or type_width(plain)
-    return 8 if known and "*" in type_name else known
 
 
 def _member(name: str, field: Field) -> str:

@@ -14,10 +14,10 @@ def write_new(file: Path, text: str) -> Path:
 
     :raises TracekitError: the file is there already, or can't be written.
 
-    >>> write_new(Path("no/such/folder/file.py"), "")
+    >>> write_new(Path("no/folder/file.py"), "")
     Traceback (most recent call last):
     ...
-    tracekit.errors.TracekitError: no/such/folder/file.py can't be written: No such file or directory
+    tracekit.errors.TracekitError: no/folder/file.py can't be written: No such file or directory
       next: choose another folder
     """
     try:
