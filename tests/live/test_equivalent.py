@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 import tracekit as tk
+from tracekit.capture.generated import why_not_generated
 from tracekit.capture.watch import decode_watched, open_watch
 from tracekit.host.headers import find_headers
 from tracekit.host.interpreters import find_bcc_python
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.live
 AT_ONCE = 4
 DEADLINE = 120.0
 ROUNDS = 7
+BATCH = 50  # functions in one text
 
 # name: what is special about its fields
 DIFFERENT = {
@@ -152,6 +154,34 @@ def test_a_program_of_every_category_compiles_and_loads():
                 assert dtype[field.name].itemsize == field.size, (name, field)
     by_hand = {name for name in names if tk.equivalent_program(name).by_hand}
     assert 0 < len(by_hand) < len(names) / 2
+
+
+def asserting(number, fmt):
+    """A function that is not attached, but compiled with the struct that bcc generates."""
+    struct = f"struct tracepoint__{fmt.category}__{fmt.name}"
+    checks = []
+    for field in fmt.fields:
+        name = f"data_loc_{field.name}" if field.location else field.name
+        size = f"sizeof((({struct} *)0)->{name}) == {field.size}"
+        place = f"__builtin_offsetof({struct}, {name}) == {field.offset}"
+        checks += [f'_Static_assert({check}, "{fmt.full_name}");' for check in (size, place)]
+    return "\n".join([f"int f{number}({struct} *args)", "{", *checks, "return 0;", "}", ""])
+
+
+def test_wherever_bcc_generates_the_struct_each_field_has_its_place_and_size():
+    formats = [tk.read_format(name) for name in tk.find_tracepoints().names]
+    generated = [fmt for fmt in formats if not why_not_generated(fmt)]
+    assert len(generated) > len(formats) / 2
+    texts = [asserting(number, fmt) for number, fmt in enumerate(generated)]
+    batches = ["".join(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)]
+
+    def compiles(text):
+        with tk.Probe.from_text(text) as probe:
+            return probe.attached
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        running = [threads.submit(compiles, text) for text in batches]
+        assert {future.result(DEADLINE) for future in running} == {()}
 
 
 # the script -----------------------------------------------------------------------------------
