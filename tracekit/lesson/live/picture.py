@@ -11,6 +11,7 @@ snd_cwnd  ▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄�
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -53,7 +54,7 @@ class Picture:
         )
 
     def __repr__(self) -> str:
-        return "\n".join([self.caption, *self._lines()])
+        return "\n".join([textwrap.fill(self.caption, 80), *self._lines()])
 
     def _lines(self) -> Iterator[str]:
         for drawing in self.drawings:
