@@ -47,6 +47,14 @@ _SELECT = f"""id => {{
 }}"""
 _NOTEBOOK_SETTINGS = "@jupyterlab/notebook-extension:tracker"
 _SAVE_SETTING = "([id, raw]) => window.jupyterapp.serviceManager.settings.save(id, raw)"
+_SELECT_FROM_TO = f"""([after, last]) => {{
+    const notebook = {_PANEL}.content;
+    const at = id => notebook.widgets.findIndex(w => w.model.id === id);
+    notebook.activeCellIndex = at(after) + 1;
+    notebook.deselectAll();
+    if (at(last) > at(after) + 1) {{ notebook.extendContiguousSelectionTo(at(last)); }}
+    return at(last) > at(after);
+}}"""
 _SELECT_LAST = f"() => {{ {_PANEL}.content.activeCellIndex = 1e9; }}"
 _OUTPUTS = f"""() => Object.fromEntries({_PANEL}.content.widgets
     .filter(w => w.model.type === 'code')
@@ -99,19 +107,11 @@ class LabPage:
         self.start_cell(cell_id)
         self.wait_until_run(seconds)
 
-    def run_through(self, cell_id: str, seconds: float = RUN_SECONDS) -> None:
-        """Run all cells up to this one, this one too."""
-        self.select(cell_id)
-        self.start_command("notebook:run-all-above")
-        self.wait_until_run(seconds)
-        self.run_cell(cell_id, seconds)
-
     def run_on(self, after: str | None, cell_id: str, seconds: float = RUN_SECONDS) -> None:
-        """Run the code cells behind *after* (None: from the top) up to this one, this one too."""
-        cells = list(self.sources())
-        first = cells.index(after) + 1 if after else 0
-        for each in cells[first : cells.index(cell_id) + 1]:
-            self.run_cell(each, seconds)
+        """Run the cells behind *after* (None: from the top) up to this one, this one too."""
+        assert self.page.evaluate(_SELECT_FROM_TO, [after, cell_id]), f"no cells up to {cell_id}"
+        self.start_command("notebook:run-cell")
+        self.wait_until_run(seconds)
 
     def start_cell(self, cell_id: str) -> None:
         """Run one cell, and do not wait for it."""
