@@ -196,11 +196,11 @@ def test_a_notebook_without_a_browser_gets_the_picture():
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     NotebookClient(notebook, kernel_manager_class=ThisPython, timeout=60).execute()
-    (shown,) = notebook.cells[1].outputs
-    assert "application/vnd.jupyter.widget-view+json" in shown.data
-    assert "<svg" in shown.data["text/html"]
-    assert "sched_switch" not in shown.data["text/plain"]
-    assert "live · Linux" in shown.data["text/plain"]
+    widgets, still = notebook.cells[1].outputs
+    assert "application/vnd.jupyter.widget-view+json" in widgets.data
+    assert widgets.data["text/plain"] == "live figures: events a second"
+    assert "<svg" in still.data["text/html"]
+    assert "live · Linux" in still.data["text/plain"]
     (waited,) = notebook.cells[2].outputs
-    assert waited.data["text/plain"] == shown.data["text/plain"]
+    assert waited.data["text/plain"] == still.data["text/plain"]
     assert notebook.cells[3].outputs[0].data["text/plain"] == "()"

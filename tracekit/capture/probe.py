@@ -56,6 +56,8 @@ class Probe:
         try:
             loaded = load(self._worker, program, perf_pages=perf_pages)
             self.attached = loaded.attached
+            #: When it was attached last, CLOCK_MONOTONIC in nanoseconds, as records' ``ts`` are.
+            self.attached_at = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             self._diagnostics = loaded.diagnostics
             self._reader = Reader(self._worker, loaded, prints=program.prints)
             registry.register(self)
@@ -127,6 +129,7 @@ class Probe:
             self.close()
             raise
         self.attached += (tp,)
+        self.attached_at = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self._attached_by_hand += ((tp, fn_name),)
         return self
 

@@ -105,6 +105,21 @@ def test_a_mark_before_the_first_value_has_no_place():
     assert traces.drawing(SECONDS).lines[0].marked == ""
 
 
+def test_a_line_is_interrupted_where_nothing_came():
+    rows = [(0, 7, 10), (1, 7, 11), (5, 7, 12), (6, 7, 13)]
+    _, lines = drawn(Panel("", "window", gap=2.0), rows)
+    assert lines["window"].x.tolist() == [0, 1, 1, 5, 6]
+    assert np.isnan(lines["window"].y).tolist() == [False, False, True, False, False]
+    _, lines = drawn(Panel("", "window", gap=4.0), rows)
+    assert lines["window"].y.tolist() == [10, 11, 12, 13]
+
+
+def test_lines_come_in_the_order_of_their_names():
+    names = {8: "cubic", 5: "nobody", 7: "reno"}
+    _, lines = drawn(Panel("", "window", by="flow", names=names), ROWS)
+    assert list(lines) == ["cubic", "reno"]
+
+
 def test_what_is_not_one_number_an_event_is_refused():
     def the_sum(e):
         return e["window"].sum()

@@ -17,15 +17,20 @@ def image(*lines, seconds=4.0, note=""):
     return ElementTree.fromstring(picture.svg())
 
 
+def lines_of(drawn):
+    return [path for path in drawn.iter(f"{SVG}path") if path.get("class") == "line"]
+
+
 def corners(line):
-    pairs = [pair.split(",") for pair in line.attrib["points"].split()]
-    return np.array(pairs, float).reshape(-1, 2)
+    """The pieces of a line, each as its points."""
+    pieces = line.get("d").split("M")[1:]
+    return [np.array([pair.split(",") for pair in p.split()], float) for p in pieces]
 
 
 def test_points_are_drawn_where_they_are():
     """The axis has numbers at known places, so each pixel can be read back."""
     drawn = image(LINE)
-    (line,) = drawn.iter(f"{SVG}polyline")
+    (line,) = lines_of(drawn)
     texts = [(t.text, float(t.get("x")), float(t.get("y"))) for t in drawn.iter(f"{SVG}text")]
     # numbers of the value axis end at its left, those of the seconds are centred below it
     numbers = [t for t in drawn.iter(f"{SVG}text") if t.get("text-anchor") == "end"]
@@ -38,17 +43,26 @@ def test_points_are_drawn_where_they_are():
     assert texts
     assert {0.0, 4.0} <= across.keys()
     assert {0.0, 40.0} <= down.keys()
-    for (x, y), second, value in zip(corners(line), LINE.x, LINE.y, strict=True):
+    for (x, y), second, value in zip(corners(line)[0], LINE.x, LINE.y, strict=True):
         assert abs(x - np.interp(second, [0, 4], [across[0], across[4]])) < 0.2
         assert abs(y - np.interp(value, [0, 40], [down[0], down[40]])) < 0.2
 
 
 def test_a_stepped_line_holds_each_value_until_the_next():
-    (line,) = image(replace(LINE, stepped=True)).iter(f"{SVG}polyline")
-    steps = np.diff(corners(line), axis=0)
+    (line,) = lines_of(image(replace(LINE, stepped=True)))
+    steps = np.diff(corners(line)[0], axis=0)
     assert len(steps) == 4
     assert (steps == 0).any(axis=1).all()  # across or down, never both
     assert steps[0][1] == 0
+
+
+def test_a_line_is_interrupted_where_it_has_no_value():
+    broken = Line("w", np.array([0.0, 1, 1, 3, 4]), np.array([1.0, 2, np.nan, 3, 1]), 1.0)
+    (line,) = lines_of(image(broken))
+    assert [len(piece) for piece in corners(line)] == [2, 2]
+    text = repr(Picture((Drawing("segments", 4.0, (broken,)),), ""))
+    assert re.search(r"w +4 +1 +1 +3 +1\n", text)
+    assert re.search(r"w  ▁+ +█+$", text)
 
 
 def test_marks_and_lines_have_a_legend_and_are_not_told_by_colour_alone():
@@ -56,7 +70,7 @@ def test_marks_and_lines_have_a_legend_and_are_not_told_by_colour_alone():
     drawn = image(marked, replace(LINE, label="half"))
     texts = [text.text for text in drawn.iter(f"{SVG}text")]
     assert {"window", "resent", "half"} <= set(texts)
-    strokes = [(p.get("stroke"), p.get("stroke-dasharray")) for p in drawn.iter(f"{SVG}polyline")]
+    strokes = [(p.get("stroke"), p.get("stroke-dasharray")) for p in lines_of(drawn)]
     assert len({dash for _, dash in strokes}) == 2
     triangles = [p for p in drawn.iter(f"{SVG}path") if p.get("d").endswith("z")]
     assert len(triangles) == 2 + 1  # and the one of the legend

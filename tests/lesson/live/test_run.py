@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ class Scripted:
 
     def __init__(self, *batches, name="scripted", dropped=0):
         self.name, self.batches, self.dropped = name, list(batches), dropped
+        self.pid = os.getpid()
+        self.attached_at = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self.entered = self.left = 0
         self.empty = threading.Event()  # it was read once more after its last batch
 
@@ -118,6 +121,30 @@ def test_seconds_count_from_the_first_event():
     assert line.x[0] == 0
     assert 0.2 <= line.x[1] <= time.monotonic() - begin
     assert run.drawings()[0].seconds == pytest.approx(DEADLINE + 0.2, abs=2)
+
+
+def test_what_came_before_all_probes_were_attached_is_not_drawn():
+    probe = Scripted([5, 6], [7])
+    early = probe.read()
+    reads = [early, probe.read()]
+    later = Scripted([], name="later")
+    later.attached_at = int(early.records["ts"][-1])
+    probe.read = lambda: reads.pop(0) if reads else Scripted().read()
+
+    @contextmanager
+    def both():
+        yield probe, later
+
+    run = Run(both, [COUNT], seconds=DEADLINE, keep=5)
+    assert later.empty.wait(DEADLINE)
+    deadline = time.monotonic() + DEADLINE
+    while run.status.events < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    end(run)
+    (line,) = run.drawings()[0].lines
+    assert line.y.tolist() == [6, 7]
+    assert line.x[0] == 0
+    assert run.events()["value"].tolist() == [5, 6, 7]
 
 
 @pytest.mark.parametrize("when", ["entering", "reading", "leaving"])

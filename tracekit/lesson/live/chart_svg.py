@@ -82,12 +82,18 @@ def _drawing(drawing: Drawing) -> Iterator[str]:
 def _line(line: Line, index: int, points: NDArray[np.float64]) -> Iterator[str]:
     if line.stepped and len(points):
         points = _steps(points)
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    # a new piece of the line begins after each point that is not a number
+    pieces = np.split(points, np.flatnonzero(np.isnan(points[:, 1])))
+    path = "".join(
+        "M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in piece[np.isfinite(piece[:, 1])])
+        for piece in pieces
+        if np.isfinite(piece[:, 1]).any()
+    )
     hue, dash = HUES[index % len(HUES)], DASHES[index % len(DASHES)]
     yield (
-        f'<polyline points="{path}" fill="none" stroke="{hue}" stroke-width="1.8"'
+        f'<path class="line" d="{path}" fill="none" stroke="{hue}" stroke-width="1.8"'
         f' stroke-dasharray="{dash}" stroke-linejoin="round"><title>{escape(line.label)}</title>'
-        "</polyline>"
+        "</path>"
     )
 
 

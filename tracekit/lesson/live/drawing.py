@@ -25,8 +25,8 @@ def _nothing() -> NDArray[np.float64]:
 class Line:
     """One line: ``x`` in seconds and ``y``, float64, shape (n,), and the value that came last.
 
-    ``stepped``: a value holds until the next. ``marked`` says what the points at ``mark_x``,
-    ``mark_y`` are, shape (m,).
+    It is interrupted where ``y`` is NaN. ``stepped``: a value holds until the next. ``marked`` says
+    what the points at ``mark_x``, ``mark_y`` are, shape (m,).
     """
 
     label: str
@@ -37,6 +37,11 @@ class Line:
     marked: str = ""
     mark_x: NDArray[np.float64] = field(default_factory=_nothing)
     mark_y: NDArray[np.float64] = field(default_factory=_nothing)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """``y`` without what is not a number."""
+        return self.y[~np.isnan(self.y)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class Drawing:
     @property
     def value_range(self) -> tuple[float, float]:
         """The smallest and the largest value drawn; 0 and 1 where there is none."""
-        drawn = [line.y for line in self.lines if len(line.y)]
+        drawn = [line.values for line in self.lines if len(line.y)]
         if not drawn:
             return 0.0, 1.0
         low, high = min(float(y.min()) for y in drawn), max(float(y.max()) for y in drawn)
@@ -63,9 +68,10 @@ class Drawing:
         """One row for each line: how many points it has, and its values in numbers."""
         rows = []
         for line in self.lines:
-            numbers = [f"{len(line.y):,}"]
-            if len(line.y):
-                ends = (line.y[0], line.y.min(), line.y.max(), line.y[-1])
+            values = line.values
+            numbers = [f"{len(values):,}"]
+            if len(values):
+                ends = (values[0], values.min(), values.max(), values[-1])
                 numbers += [short(value) for value in ends]
             rows.append(Row((line.label, *numbers, *[""] * (5 - len(numbers)))))
             if line.marked:

@@ -55,7 +55,7 @@ class PanelFigure:
         self.figure.add_class("tracekit-figure")
         self.box = ipywidgets.VBox(
             [self.heading, self.figure],
-            layout={"flex": "1 1 420px", "min_width": "0", "overflow": "hidden"},
+            layout={"flex": "1 1 340px", "min_width": "0", "overflow": "hidden"},
         )
         self.show(drawing, words=True)
 
@@ -143,7 +143,7 @@ def _legend(lines: Sequence[Line]) -> list[str]:
 
 
 def _set(mark: Any, x: Any, y: Any) -> None:
-    if len(mark.x) == len(x) and np.array_equal(mark.x, x) and np.array_equal(mark.y, y):
+    if len(mark.x) == len(x) and np.array_equal(mark.x, x) and np.array_equal(mark.y, y, True):
         return
     with mark.hold_sync():
         mark.x, mark.y = x, y

@@ -47,7 +47,8 @@ class Panel:
     a function too, draws one line for each of its values. ``names`` are labels for values of
     ``by``, looked up at each drawing, so that an experiment may fill them in late; where they are
     given, only the values they name are drawn. ``probe`` is the name of the probe whose events are
-    drawn, the experiment's first unless given.
+    drawn, the experiment's first unless given. Where nothing came for more than ``gap`` seconds the
+    line is interrupted; without a ``gap`` it is drawn from each value straight to the next.
 
     >>> Panel("congestion window, segments", "snd_cwnd", by="sock_cookie").lines_of_each
     {'snd_cwnd': 'snd_cwnd'}
@@ -59,6 +60,7 @@ class Panel:
     names: Mapping[Any, str] | None = None
     probe: str | None = None
     marks: Marks | None = None
+    gap: float | None = None
 
     @property
     def lines_of_each(self) -> Mapping[str, Column]:
@@ -114,7 +116,12 @@ class Traces:
         """The lines and marks as they are ``until`` seconds after the start."""
         lines: list[Line] = []
         left_out = self._not_kept
-        for key in self._rates or self._series:
+        known: Mapping[Any, object] = self._rates or self._series
+        # In the order of the names, a line has the same colour in each panel and each run.
+        named = known if self.panel.names is None else list(self.panel.names)
+        for key in named:
+            if key not in known:
+                continue
             name = self._name(key)
             if name is None:
                 continue
@@ -131,7 +138,7 @@ class Traces:
             yield Line(name or "events a second", t, v, last, stepped=True)
         marks = self._marks.get(key)
         for label, series in self._series.get(key, {}).items():
-            t, v = series.points()
+            t, v = _interrupted(*series.points(), self.panel.gap)
             parts = [part for part in (name, label) if part]
             # a single column needs no label where the lines have names
             full = " ".join(parts[:1] if name and len(self.panel.lines_of_each) == 1 else parts)
@@ -158,6 +165,16 @@ class Traces:
             return self.panel.names.get(key)
         by = self.panel.by if isinstance(self.panel.by, str) else ""
         return f"{by} {show_value(key)}".strip()
+
+
+def _interrupted(
+    times: NDArray[np.float64], values: NDArray[np.float64], gap: float | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The points with one that is not a number in each gap: there the line is interrupted."""
+    if gap is None or len(times) < 2:
+        return times, values
+    before = np.flatnonzero(times[1:] - times[:-1] > gap) + 1
+    return np.insert(times, before, times[before - 1]), np.insert(values, before, np.nan)
 
 
 def _column(events: Events, column: Column) -> NDArray[Any]:

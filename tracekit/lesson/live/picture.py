@@ -76,11 +76,11 @@ def _blocks(line: Line, seconds: float) -> str:
         return ""
     times = np.arange(_LETTERS) * seconds / _LETTERS
     at = np.searchsorted(line.x, times, side="right") - 1
-    low, span = line.y.min(), np.ptp(line.y)
-    steps = np.rint((line.y - low) / (span or 1) * (len(_BLOCKS) - 1)).astype(int)
-    past = times > line.x[-1]
+    low, span = line.values.min(), np.ptp(line.values)
+    missing = np.isnan(line.y)
+    steps = np.rint((np.where(missing, low, line.y) - low) / (span or 1) * (len(_BLOCKS) - 1))
     letters = (
-        " " if place < 0 or over else _BLOCKS[steps[place]]
-        for place, over in zip(at, past, strict=True)
+        " " if place < 0 or missing[place] or time > line.x[-1] else _BLOCKS[int(steps[place])]
+        for place, time in zip(at, times, strict=True)
     )
     return "".join(letters).rstrip()

@@ -12,7 +12,6 @@ import time
 import uuid
 import weakref
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from tracekit.capture import registry
@@ -179,10 +178,19 @@ class LivePlot:
         from IPython.display import display
 
         with self._lock:
-            self._make_view()
-            # With an id of its own, the output can be changed when the run has ended.
+            view = self._make_view()
+            display(
+                {
+                    **view.widget._repr_mimebundle_(),
+                    # where no widget can be drawn
+                    "text/plain": f"live figures: {', '.join(p.title for p in self._panels)}",
+                },
+                raw=True,
+            )
+            # Below it, for exports, the run's picture, when there is one. It is an output of its
+            # own: replacing the widgets would take the focus away from them.
             self._displays.append(f"tracekit-{uuid.uuid4()}")
-            display(self._bundle(), raw=True, display_id=self._displays[-1])
+            display(self._still(), raw=True, display_id=self._displays[-1])
             self._paint()
 
     @property
@@ -206,11 +214,14 @@ class LivePlot:
             )
         return self._view
 
-    def _bundle(self) -> dict[str, Any]:
-        """The widgets, and what stands in their place where none can be drawn."""
-        view = dict(self._view.widget._repr_mimebundle_()) if self._view else {}
-        html = self.picture._repr_html_() if self._run else f"<p>{escape(repr(self))}</p>"
-        return {**view, "text/plain": repr(self), "text/html": html}
+    def _still(self) -> dict[str, str]:
+        if self._run is None or self._run.running:
+            return {"text/plain": "", "text/html": ""}
+        html = (
+            "<details><summary>the picture of this run, for exports</summary>"
+            f"{self.picture._repr_html_()}</details>"
+        )
+        return {"text/plain": repr(self), "text/html": html}
 
     def _empty(self) -> tuple[Drawing, ...]:
         return tuple(Drawing(panel.title, self.seconds, ()) for panel in self._panels)
@@ -247,4 +258,4 @@ class LivePlot:
         from IPython.display import update_display
 
         for name in self._displays:
-            update_display(self._bundle(), raw=True, display_id=name)
+            update_display(self._still(), raw=True, display_id=name)

@@ -5,11 +5,13 @@ Nothing here knows of a browser: what was read waits, bounded, until somebody dr
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ __all__ = ("Experiment", "Run", "Status")
 Experiment = Callable[[], AbstractContextManager[Probe | Sequence[Probe]]]
 
 _READ_EVERY = 0.05  # seconds
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _RATE_OVER = 1.0  # seconds over which the rate and the reader's share of a processor are taken
 _WORDS = {
     "ready": "ready",
@@ -170,15 +173,17 @@ class Run:
         entered = time.monotonic()
         now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         first = [(probe.name, probe.read()) for probe in probes]
-        times = [int(_nanoseconds(events)[0]) for _, events in first if len(events)]
-        # Traffic that the experiment began may have been seen already.
-        self._begin_ns = min([*times, now_ns])
+        # Traffic that the experiment began may have been seen already. What came while not all of
+        # its probes were attached says nothing about it.
+        complete = max(probe.attached_at for probe in probes)
+        times = np.concatenate([[now_ns], *(_nanoseconds(events) for _, events in first)])
+        self._begin_ns = int(times[times >= complete].min())
         early = (now_ns - self._begin_ns) / 1e9
         with self._lock:
             self._axis = self.seconds + early
             self._traces = tuple(Traces(panel, self._axis) for panel in self._panels)
             self._status = Status("running")
-        pace = _Pace()
+        pace = _Pace([probe.pid for probe in probes])
         self._take(first, early, probes, pace)
         while (left := entered + self.seconds - time.monotonic()) > 0:
             ended = self._stop.wait(min(_READ_EVERY, left))
@@ -194,10 +199,7 @@ class Run:
         probes: Sequence[Probe],
         pace: _Pace,
     ) -> None:
-        timed = [
-            (name, events, (_nanoseconds(events) - self._begin_ns) / 1e9)
-            for name, events in batches
-        ]
+        timed = [(name, *self._since_the_start(events)) for name, events in batches]
         with self._lock:
             for traces in self._traces:
                 wanted = traces.panel.probe or batches[0][0]
@@ -208,12 +210,17 @@ class Run:
                 for name, events, times in timed:
                     if marks and name == marks.probe and len(events):
                         traces.add_marks(events, times)
-            for name, events, _ in timed:
+            for name, events in batches:
                 self._remember(name, events)
             self._until = now
-            total = self._status.events + sum(len(events) for _, events, _ in timed)
+            total = self._status.events + sum(len(events) for _, events in batches)
             rate, cpu = pace.take(now, total)
             self._status = Status("running", now, total, rate, _lost(probes), cpu)
+
+    def _since_the_start(self, events: Events) -> tuple[Events, NDArray[np.float64]]:
+        times = (_nanoseconds(events) - self._begin_ns) / 1e9
+        later = times >= 0
+        return (events, times) if later.all() else (events[later], times[later])
 
     def _remember(self, name: str, events: Events) -> None:
         kept = self._kept.setdefault(name, [])
@@ -228,18 +235,34 @@ class Run:
 
 
 class _Pace:
-    """Events a second, and the thread's share of a processor, over the last second or so."""
+    """Events a second, and what reading takes of a processor, over the last second or so.
 
-    def __init__(self) -> None:
-        self._seen = [(0.0, 0, time.thread_time())]
+    Reading is done by this thread, and by the probes' child processes where they have buffers.
+    """
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = tuple(pids)
+        self._seen = [(0.0, 0, self._processor_time())]
+
+    def _processor_time(self) -> float:
+        return time.thread_time() + sum(map(_process_time, self._pids))
 
     def take(self, now: float, events: int) -> tuple[float, float]:
-        self._seen.append((now, events, time.thread_time()))
+        self._seen.append((now, events, self._processor_time()))
         while len(self._seen) > 2 and self._seen[1][0] <= now - _RATE_OVER:
             del self._seen[0]
         (before, old, cpu), (_, new, new_cpu) = self._seen[0], self._seen[-1]
         span = now - before
         return ((new - old) / span, (new_cpu - cpu) / span) if span > 0 else (0.0, 0.0)
+
+
+def _process_time(pid: int) -> float:
+    """Seconds that a process has had a processor, in steps of the clock tick; proc(5)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _nanoseconds(events: Events) -> NDArray[np.int64]:

@@ -23,6 +23,9 @@ _STYLE = """<style>
 .jupyter-widgets-disconnected .tracekit-status,
 .tracekit-live .jupyter-widgets-disconnected::before,
 .tracekit-live.jupyter-widgets-disconnected::before { display: none; }
+.tracekit-figure .axislabel { fill: var(--jp-ui-font-color1, currentColor) !important; }
+.tracekit-figure path.line[style*="10, 10"],
+.tracekit-figure path.line[style*="10px, 10px"] { stroke-dasharray: 7 3 !important; }
 .tracekit-live button.jupyter-widgets-disconnected { opacity: 0.4; pointer-events: none; }
 </style>
 <div class="tracekit-disconnected"><b>The notebook's kernel was restarted or has ended.</b> What was
