@@ -49,6 +49,9 @@ def test_counts_add_up_and_what_nobody_counted_stays_unknown():
     assert Counts(5, 4, 1) + Counts(1, 1, 0) == Counts(6, 5, 1)
     assert Counts(5, 4, 1) - Counts() == Counts(5, 4, 1)
     assert Counts() - Counts() == Counts(None, None, None)
+    assert Counts(5, 4, 1, 7) - Counts(1, 1, 0, 3) == Counts(4, 3, 1, 4)
+    assert Counts(missed=2) + Counts(missed=3) == Counts(missed=5)
+    assert Counts(5) - Counts(5, 5, 0, 2) == Counts(0)
     assert make(counts=Counts()).dropped is None
     assert make(counts=Counts(dropped=7)).dropped == 7
 
@@ -58,6 +61,9 @@ def test_the_text_says_how_many_where_from_and_what_was_lost():
     assert "1 event ·" in repr(make(1))
     assert "drops not counted" in repr(make(counts=Counts()))
     assert "1,234 dropped" in repr(make(counts=Counts(dropped=1234)))
+    for missed, end in ((None, "0 dropped"), (0, "0 dropped"), (4321, "0 dropped · 4,321 missed")):
+        first = repr(make(counts=Counts(3, 3, 0, missed))).split("\n")[0]
+        assert first == f"3 events · tcp_probe · live · Linux 6.18.44 · {end}"
     recorded = Events(make().records, Origin("x", "5.4.0-28", "recorded"))
     assert "recorded on Linux 5.4.0-28" in repr(recorded)
     assert repr(make(0)).count("\n") == 0

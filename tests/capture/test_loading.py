@@ -1,8 +1,11 @@
+import io
 from types import SimpleNamespace
 
 import pytest
 
 from tracekit.capture import loading
+from tracekit.capture.misses import Misses
+from tracekit.capture.process import RequestFailed
 from tracekit.capture.program import Program
 from tracekit.errors import RecordTypeError, RequirementMissing, TracefsUnavailable, WorkerDied
 
@@ -108,6 +111,52 @@ def test_only_three_mappable_u64_count(changed, counts):
     table = {"type": 2, "flags": 1024, "entries": 3, "leaf": "unsigned long long"} | changed
     assert loading._can_count(table) is counts
     assert loading._can_count(None) is False
+
+
+class Passing:
+    """A worker that passes files of /proc, or can not."""
+
+    def __init__(self, *batches):
+        self.batches = list(batches)
+
+    def request(self, name):
+        assert name == "programs"
+        batch = self.batches.pop(0)
+        if isinstance(batch, Exception):
+            raise batch
+        return SimpleNamespace(descriptors={path.name: io.FileIO(path) for path in batch})
+
+
+@pytest.fixture
+def misses_of(tmp_path):
+    """misses_of(3, 4): files in which the kernel says that programs were missed so often."""
+
+    def write(*counts):
+        paths = []
+        for count in counts:
+            paths.append(tmp_path / f"{len(list(tmp_path.iterdir()))}")
+            paths[-1].write_text(f"run_cnt:\t9\nrecursion_misses:\t{count}\nverified_insns:\t2\n")
+        return paths
+
+    return write
+
+
+def test_the_misses_of_all_functions_are_watched(misses_of):
+    loaded = loading.Loaded(None, None, None, True, (), (), Misses(counted=True))
+    assert loaded.misses.total == 0  # nothing is loaded that could be missed
+    loading.watch_misses(Passing(misses_of(1, 20), misses_of(300), []), loaded)
+    assert loaded.misses.total == 321
+    loading.watch_misses(Passing(misses_of(4000), []), loaded)
+    assert loaded.misses.total == 4321
+    loaded.release()
+    assert loaded.misses is None
+
+
+def test_where_one_function_can_not_be_watched_nothing_is_said(misses_of):
+    loaded = loading.Loaded(None, None, None, True, (), (), Misses(counted=True))
+    loading.watch_misses(Passing(misses_of(1), RequestFailed("no /proc", 2, "")), loaded)
+    assert loaded.misses is None
+    loading.watch_misses(Passing(), loaded)
 
 
 def test_two_ways_are_named():

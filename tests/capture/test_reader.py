@@ -30,6 +30,20 @@ class FakeWorker:
         return self.replies.pop(0)
 
 
+class FakeMisses:
+    """What the kernel counts: the next look finds the next of these."""
+
+    def __init__(self, *totals):
+        self.totals, self.released = list(totals), False
+
+    @property
+    def total(self):
+        return self.totals.pop(0)
+
+    def release(self):
+        self.released = True
+
+
 class FakeRing:
     def __init__(self, *batches):
         self.batches = list(batches)
@@ -38,10 +52,10 @@ class FakeRing:
         return self.batches.pop(0) if self.batches else np.empty(0, EVENT)
 
 
-def make(*, dtype=EVENT, ring=None, counters=None, counts_losses=True, prints=False):
+def make(*, dtype=EVENT, ring=None, counters=None, counts_losses=True, prints=False, misses=None):
     worker = FakeWorker()
     return worker, Reader(
-        worker, Loaded(dtype, ring, counters, counts_losses, (), ()), prints=prints
+        worker, Loaded(dtype, ring, counters, counts_losses, (), (), misses), prints=prints
     )
 
 
@@ -93,6 +107,20 @@ def test_counts_of_a_take_are_those_since_the_last():
     counters += np.array([5, 3, 2], np.uint64)
     assert reader.take(None)[1] == Counts(5, 3, 2)
     assert reader.counts == Counts(15, 13, 2)
+
+
+@pytest.mark.parametrize("counters", [None, np.array([10, 10, 0], np.uint64)])
+def test_misses_of_a_take_are_those_since_the_last_and_the_total_is_the_kernels(counters):
+    _, reader = make(counters=counters, ring=FakeRing(), misses=FakeMisses(4, 4, 9, 9))
+    assert [reader.take(None)[1].missed for _ in range(3)] == [4, 0, 5]
+    assert reader.counts.missed == 9
+    reader.release()
+    assert reader.counts.missed is None
+
+
+def test_a_kernel_that_does_not_count_misses():
+    _, reader = make(ring=FakeRing(), misses=FakeMisses(None, None))
+    assert reader.take(None)[1] == reader.counts == Counts(dropped=0)
 
 
 def test_what_nobody_counts_is_unknown_until_something_is_lost():
@@ -147,6 +175,8 @@ def test_a_program_that_sends_nothing_asks_for_nothing():
 
 
 def test_after_release_nothing_is_mapped():
-    _, reader = make(ring=FakeRing(), counters=np.zeros(3, np.uint64))
+    misses = FakeMisses(7)
+    _, reader = make(ring=FakeRing(), counters=np.zeros(3, np.uint64), misses=misses)
     reader.release()
-    assert reader.counts.seen is None
+    assert misses.released
+    assert reader.counts.seen is reader.counts.missed is None

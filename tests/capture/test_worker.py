@@ -149,6 +149,25 @@ def test_the_folder_of_a_killed_worker_with_our_process_id_is_replaced(worker, t
     assert path.stat().st_mtime > 1
 
 
+def test_each_function_that_is_loaded_gets_its_file_passed_once(worker, monkeypatch):
+    monkeypatch.setattr(worker, "FILES_AT_ONCE", 2)
+    files = [os.memfd_create(f"function-{number}") for number in range(4)]
+    functions = {b"f%d" % n: types.SimpleNamespace(fd=fd) for n, fd in enumerate(files)}
+    made = worker.Worker()
+    made.program = types.SimpleNamespace(funcs=dict(list(functions.items())[:3]))
+    passed = [made.programs({}) for _ in range(3)]
+    assert [values["descriptors"] for values, _, _ in passed] == [["f0", "f1"], ["f2"], []]
+    # attached by hand later
+    made.program.funcs = functions
+    passed += [made.programs({}), made.programs({})]
+    assert [values["descriptors"] for values, _, _ in passed[3:]] == [["f3"], []]
+    opened = [descriptor for _, descriptors, _ in passed for descriptor in descriptors]
+    links = [os.readlink(f"/proc/self/fd/{descriptor}") for descriptor in opened]
+    assert links == [f"/proc/{os.getpid()}/fdinfo/{number}" for number in files]
+    for descriptor in (*files, *opened):
+        os.close(descriptor)
+
+
 def test_what_is_kept_is_bounded_and_the_rest_counted(worker, monkeypatch):
     monkeypatch.setattr(worker, "KEEP", 10)
     made = worker.Worker()

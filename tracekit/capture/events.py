@@ -54,11 +54,23 @@ class Counts:
     ``seen``: the program ran; ``sent``: it put a record in its buffer; ``dropped``: the buffer was
     full, or the reader too late. A program counts them itself with ``count(SEEN)`` and so on, see
     ``bpf/counters.h``; bcc and the kernel report losses of perf buffers and of ``trace_pipe``.
+
+    ``missed``: the kernel did not run the program, because another BPF program was running on that
+    processor, or the kernel was changing a BPF map for a system call. An interrupt that comes while
+    a program runs is how that happens. Which events these were nobody knows: a program that filters
+    may have had no use for them. The kernel counts this since Linux 6.7
+    (:mod:`tracekit.capture.misses` has the commits); before it is None. It does not count, in
+    ``missed`` nor elsewhere, the tracepoints that a program reaches by what it does itself, such as
+    ``bpf_trace:bpf_trace_printk``: no program is run for them.
+
+    >>> Counts(seen=5, sent=5, dropped=0, missed=2) - Counts(seen=3, sent=3, dropped=0, missed=1)
+    Counts(seen=2, sent=2, dropped=0, missed=1)
     """
 
     seen: int | None = None
     sent: int | None = None
     dropped: int | None = None
+    missed: int | None = None
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(_combine(a, b, 1) for a, b in zip(self._all(), other._all(), strict=True)))
@@ -66,13 +78,15 @@ class Counts:
     def __sub__(self, other: Counts) -> Counts:
         return Counts(*(_combine(a, b, -1) for a, b in zip(self._all(), other._all(), strict=True)))
 
-    def _all(self) -> tuple[int | None, int | None, int | None]:
-        return self.seen, self.sent, self.dropped
+    def _all(self) -> tuple[int | None, ...]:
+        return self.seen, self.sent, self.dropped, self.missed
 
 
 def _combine(a: int | None, b: int | None, sign: int) -> int | None:
     if b is None:
         return a
+    if a is None and sign < 0:
+        return None
     return (a or 0) + sign * b
 
 
@@ -91,7 +105,7 @@ class Events:
 
     @property
     def dropped(self) -> int | None:
-        """How many events were lost before they could be read; None where nobody counted."""
+        """How many events the program sent in vain; None where nobody counted."""
         return self.counts.dropped
 
     @property
@@ -147,7 +161,8 @@ class Events:
     def _summary(self) -> str:
         noun = "event" if len(self) == 1 else "events"
         dropped = "drops not counted" if self.dropped is None else f"{self.dropped:,} dropped"
-        return f"{len(self):,} {noun} · {self.origin} · {dropped}"
+        missed = f" · {self.counts.missed:,} missed" if self.counts.missed else ""
+        return f"{len(self):,} {noun} · {self.origin} · {dropped}{missed}"
 
     def _rows(self) -> tuple[list[str], list[list[str]], int]:
         names = list(self.records.dtype.names or ())

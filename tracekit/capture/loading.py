@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tracekit.capture.channel import Reply
 from tracekit.capture.diagnostics import compile_error, parse_diagnostics
+from tracekit.capture.misses import Misses, kernel_counts_misses
 from tracekit.capture.process import RequestFailed, WorkerProcess
 from tracekit.capture.program import Program
 from tracekit.capture.record_type import record_dtype
@@ -30,7 +31,14 @@ from tracekit.host.interpreters import find_bcc_python
 from tracekit.host.rights import may_load_programs, mount_point, sudo_asks_nothing
 from tracekit.tracepoints.tracefs import find_tracefs, read_format
 
-__all__ = ("Loaded", "check_tracepoint", "compiler_options", "load", "start_worker")
+__all__ = (
+    "Loaded",
+    "check_tracepoint",
+    "compiler_options",
+    "load",
+    "start_worker",
+    "watch_misses",
+)
 
 _ARRAY, _PERF_EVENT_ARRAY, _RINGBUF = 2, 4, 27  # enum bpf_map_type, include/uapi/linux/bpf.h
 _MMAPABLE = 1024  # BPF_F_MMAPABLE
@@ -42,7 +50,8 @@ class Loaded:
 
     ``dtype`` is None for a program that prints or sends nothing; ``ring`` is None where the worker
     reads (perf buffers); ``counters`` is a live view of seen, sent and dropped, shape (3,), or
-    None; ``attached`` are the tracepoints (``category:event``).
+    None; ``attached`` are the tracepoints (``category:event``); ``misses`` is None where nobody can
+    say how often the kernel did not run the program.
     """
 
     dtype: np.dtype[Any] | None
@@ -51,10 +60,14 @@ class Loaded:
     counts_losses: bool
     diagnostics: tuple[Diagnostic, ...]
     attached: tuple[str, ...]
+    misses: Misses | None = None
 
     def release(self) -> None:
-        """Give the mapped ring buffer and counters back to the kernel."""
+        """Give the mapped ring buffer and counters back to the kernel, and close files."""
         self.ring = self.counters = None
+        if self.misses is not None:
+            self.misses.release()
+            self.misses = None
 
 
 def check_tracepoint(tracepoint: str) -> None:
@@ -168,14 +181,36 @@ def load(worker: WorkerProcess, program: Program, *, perf_pages: int) -> Loaded:
     if started["made"]:
         worker.removes(started["made"])
     ring, counters = _map(started, tables, dtypes)
-    return Loaded(
+    loaded = Loaded(
         dtype=next(iter(dtypes.values()), None),
         ring=ring,
         counters=counters,
         counts_losses=program.prints or any(t["type"] == _PERF_EVENT_ARRAY for t in senders),
         diagnostics=diagnostics,
         attached=_attached(program, compiled["functions"]),
+        misses=Misses(counted=kernel_counts_misses()),
     )
+    watch_misses(worker, loaded)
+    return loaded
+
+
+def watch_misses(worker: WorkerProcess, loaded: Loaded) -> None:
+    """Begin to count the misses of the functions that the worker has loaded since the last call.
+
+    :raises ProbeClosed, WorkerDied: the worker is gone.
+    """
+    misses = loaded.misses
+    while misses is not None:
+        try:
+            files = worker.request("programs").descriptors
+        except RequestFailed:
+            # There is no /proc there: some misses would be counted and others not.
+            loaded.misses = None
+            misses.release()
+            return
+        if not files:
+            return
+        misses.add(files.values())
 
 
 def _tracefs_of_worker() -> str:

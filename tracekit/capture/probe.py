@@ -122,6 +122,7 @@ class Probe:
         check_tracepoint(tp)
         try:
             self._worker.request("attach", tp=tp, fn_name=fn_name)
+            self._reader.watch_misses()
         except RequestFailed as failure:
             raise refusal(failure, self.program, tp) from None
         except BaseException:
@@ -188,7 +189,7 @@ class Probe:
 
     @property
     def counts(self) -> Counts:
-        """What was seen, sent and dropped since the probe was attached."""
+        """What was seen, sent, dropped and missed since the probe was attached."""
         return self._reader.counts
 
     @property

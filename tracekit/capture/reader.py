@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tracekit.capture.batches import join_records, order_by_time
 from tracekit.capture.events import Counts
-from tracekit.capture.loading import Loaded
+from tracekit.capture.loading import Loaded, watch_misses
 from tracekit.capture.printk import join_printk, parse_printk, printk_dtype
 from tracekit.capture.process import WorkerProcess
 from tracekit.errors import RecordTypeError
@@ -50,14 +50,15 @@ class Reader:
 
     @property
     def counts(self) -> Counts:
-        """What was seen, sent and dropped since the probe was attached."""
-        counters = self._loaded.counters
+        """What was seen, sent, dropped and missed since the probe was attached."""
+        counters, misses = self._loaded.counters, self._loaded.misses
+        missed = misses.total if misses is not None else None
         if counters is not None:
             seen, sent, dropped = (int(value) for value in counters[:3])
             # the program and the kernel count the same losses
-            return Counts(seen, sent, max(dropped, self._lost) + self._dropped)
+            return Counts(seen, sent, max(dropped, self._lost) + self._dropped, missed)
         lost = self._lost + self._dropped
-        return Counts(dropped=lost if lost or self._loaded.counts_losses else None)
+        return Counts(dropped=lost if lost or self._loaded.counts_losses else None, missed=missed)
 
     def collect(self) -> None:
         """Take over what is in the buffers now.
@@ -86,6 +87,11 @@ class Reader:
             counts = self.counts
             new, self._told = counts - self._told, counts
             return records, new
+
+    def watch_misses(self) -> None:
+        """Count the misses of functions that were attached by now as well."""
+        with self._lock:
+            watch_misses(self._worker, self._loaded)
 
     def release(self) -> None:
         """Give what is mapped back to the kernel."""

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +48,9 @@ class Status:
     ``state`` is ``"ready"``, ``"starting"``, ``"running"``, ``"ended"`` or ``"failed"``, the last
     with the ``error``; ``elapsed`` in seconds; ``events`` is how many were read and ``rate`` how
     many a second of late (of the whole run when it is over); ``lost`` how many did not arrive, None
-    where nobody counted; ``reader_cpu`` the part of one processor that reading took.
+    where nobody counted: those dropped and, where the kernel counts them, those missed (see
+    :class:`~tracekit.capture.events.Counts`); ``reader_cpu`` the part of one processor that reading
+    took.
     """
 
     state: str = "ready"
@@ -278,5 +279,7 @@ def _nanoseconds(events: Events) -> NDArray[np.int64]:
 
 
 def _lost(probes: Sequence[Probe]) -> int | None:
-    counted: list[Any] = [probe.counts.dropped for probe in probes]
-    return None if any(count is None for count in counted) else sum(counted)
+    counts = [probe.counts for probe in probes]
+    if any(count.dropped is None for count in counts):
+        return None
+    return sum((count.dropped or 0) + (count.missed or 0) for count in counts)
