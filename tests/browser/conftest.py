@@ -94,7 +94,7 @@ def shots(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if chosen is None:
         return tmp_path / "screenshots"
     name = re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).strip("-")
-    return Path(chosen).absolute() / name
+    return Path(chosen).absolute() / request.path.stem.removeprefix("test_") / name
 
 
 @pytest.fixture
