@@ -18,8 +18,9 @@ COUNT = Panel("value", "value")
 class Scripted:
     """Stands in for a probe: each read gives the next batch of values, at the time of the read."""
 
-    def __init__(self, *batches, name="scripted", dropped=0):
+    def __init__(self, *batches, name="scripted", dropped=0, missed=None):
         self.name, self.batches, self.dropped = name, list(batches), dropped
+        self.missed = missed
         self.pid = os.getpid()
         self.attached_at = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self.entered = self.left = 0
@@ -40,7 +41,7 @@ class Scripted:
 
     @property
     def counts(self):
-        return Counts(dropped=self.dropped)
+        return Counts(dropped=self.dropped, missed=self.missed)
 
     @contextmanager
     def experiment(self):
@@ -75,6 +76,14 @@ def test_all_that_was_read_is_counted_drawn_and_given():
     assert "5 events" in run.picture().caption
     assert "scripted · live · Linux 6.1" in run.picture().caption
     assert (probe.entered, probe.left) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "missed", "lost"), [(7, 2, 9), (7, None, 7), (0, 0, 0), (None, 2, None)]
+)
+def test_what_did_not_arrive_was_dropped_or_missed(dropped, missed, lost):
+    run = run_through(Scripted([1], dropped=dropped, missed=missed))
+    assert run.status.lost == lost
 
 
 def test_only_the_last_events_are_kept_and_all_are_counted():
