@@ -10,7 +10,7 @@ import bqplot
 import ipywidgets
 import numpy as np
 
-from tracekit.lesson.live.axis import value_axis
+from tracekit.lesson.live.axis import round_ticks, value_axis
 from tracekit.lesson.live.chart_svg import DASHES, HUES
 from tracekit.lesson.live.drawing import Drawing, Line, short
 
@@ -20,6 +20,7 @@ _STYLES = {"": "solid", "7 3": "dashed", "2 3": "dotted", "9 3 2 3": "dash_dotte
 _NONE = np.empty(0)
 # d3-format. Without one, bqplot 0.13 guesses, and fails where a scale has no width yet.
 _NUMBER = ",.6~g"
+_TICKS = 6  # more overlap in a narrow figure
 
 
 class PanelFigure:
@@ -36,16 +37,20 @@ class PanelFigure:
         self._lines: list[Any] = []
         self._marks: list[Any] = []
         self.heading = ipywidgets.HTML()
+        self._x_axis = bqplot.Axis(
+            scale=self._x, label="seconds", grid_lines="none", tick_format=_NUMBER
+        )
         self._y_axis = bqplot.Axis(
             scale=self._y, orientation="vertical", grid_lines="dashed", tick_format=_NUMBER
         )
         self.figure = bqplot.Figure(
             marks=[],
             axes=[
-                bqplot.Axis(scale=self._x, label="seconds", grid_lines="none", tick_format=_NUMBER),
+                self._x_axis,
                 self._y_axis,
             ],
             fig_margin={"top": 8, "bottom": 38, "left": 60, "right": 12},
+            display_toolbar=False,  # what it moves, the next update would move back
             padding_x=0.0,
             padding_y=0.0,
             min_aspect_ratio=0.5,
@@ -61,8 +66,9 @@ class PanelFigure:
 
     def show(self, drawing: Drawing, *, words: bool) -> None:
         """Bring the figure up to date, and the heading's ``words`` too where wanted."""
-        if self._x.max != drawing.seconds:
+        if self._x.max != drawing.seconds or self._x_axis.tick_values is None:
             self._x.max = float(drawing.seconds)
+            self._x_axis.tick_values = np.array(round_ticks(0, drawing.seconds, _TICKS))
         axis = value_axis(*drawing.value_range)
         if (self._y.min, self._y.max) != (axis.low, axis.high):
             with self._y.hold_sync():

@@ -18,7 +18,8 @@ __all__ = ("BINS", "Rate", "Series")
 
 #: Bins of one line: two points each, about as many as a figure has pixels.
 BINS = 500
-_RATE_BINS = 100  # fewer, because the steps of small counts are hard to read
+# Fewer and wider, because the steps of small counts are hard to read.
+_RATE_BINS, _RATE_WIDTH = 100, 0.2
 
 _FIRST = np.zeros(1, np.intp)
 
@@ -99,13 +100,17 @@ class Series:
 class Rate:
     """Events a second, counted in equal parts of ``seconds``; a stepped line.
 
+    The parts are a hundred at most, and 0.2 s long at least, unless ``bins`` says how many.
+
     >>> rate = Rate(seconds=2.0, bins=4)
     >>> rate.add([0.1, 0.2, 0.3, 0.6])
     >>> [column.tolist() for column in rate.points(until=1.4)]
     [[0.0, 0.5, 1.0], [6.0, 2.0, 2.0]]
     """
 
-    def __init__(self, seconds: float, bins: int = _RATE_BINS) -> None:
+    def __init__(self, seconds: float, bins: int | None = None) -> None:
+        if bins is None:
+            bins = max(1, min(_RATE_BINS, round(seconds / _RATE_WIDTH)))
         self._width = seconds / bins
         self._events = np.zeros(bins, np.int64)
         self.count = 0

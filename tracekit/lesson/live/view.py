@@ -23,6 +23,7 @@ _STYLE = """<style>
 .jupyter-widgets-disconnected .tracekit-status,
 .tracekit-live .jupyter-widgets-disconnected::before,
 .tracekit-live.jupyter-widgets-disconnected::before { display: none; }
+.tracekit-live td, .tracekit-live th { padding: 0.15em 0.6em; }
 .tracekit-figure .axislabel { fill: var(--jp-ui-font-color1, currentColor) !important; }
 .tracekit-figure path.line[style*="10, 10"],
 .tracekit-figure path.line[style*="10px, 10px"] { stroke-dasharray: 7 3 !important; }
@@ -62,6 +63,7 @@ class View:
         self._state, self._numbers, self._refused, self._twin = (
             ipywidgets.HTML() for _ in range(4)
         )
+        self._refused.add_class("tracekit-refused")
         self._start.on_click(lambda _button: start(self._seconds.value))
         self._stop.on_click(lambda _button: stop())
         for button, name in ((self._start, "start"), (self._stop, "stop")):
