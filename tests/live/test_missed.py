@@ -72,6 +72,17 @@ int by_hand(void *context)
 }
 """
 )
+PRINTS = """
+TRACEPOINT_PROBE(syscalls, sys_enter_getpgid)
+{
+	u32 number = args->pid;
+
+	if (number >> 30 == 1)
+		bpf_trace_printk("getpgid %d", number >> 24);
+	return 0;
+}
+"""
+PRINTED = EXPIRED.replace("timer, itimer_expire", "bpf_trace, bpf_trace_printk")
 RING = """
 #include "counters.h"
 
@@ -206,6 +217,23 @@ def test_each_of_a_probes_programs_is_counted(expired, workload, kernel):
         kernel.wait_until(lambda: expired.some > 200)
         end(process)
         check(probe.counts, expired.all, each=2)
+
+
+def test_what_a_program_reaches_by_itself_is_run_for_nobody_and_counted_by_nobody(getpgid):
+    with (
+        tk.Probe.from_text(PRINTED, name="printed") as printed,
+        tk.Probe.from_text(PRINTS, name="prints") as probe,
+    ):
+        mine = f"getpgid {getpgid(1, 23).MARK >> 24}"
+        so_far = 0
+        for events in probe.stream(seconds=10):
+            so_far += (events["msg"] == mine.encode()).sum()
+            if so_far >= 23:
+                break
+        assert so_far == 23
+        # what programs of kprobes print would reach it; here are none
+        assert printed.counts.seen == 0
+        assert not printed.counts.missed
 
 
 def test_a_probe_that_ended_says_nothing_and_fails_nowhere(expired, workload, kernel):
