@@ -14,7 +14,7 @@ import ipywidgets
 
 from tracekit.errors import TracekitError
 from tracekit.lesson.explore_shown import events_table, fields_table
-from tracekit.lesson.live.controls import answer_at_once
+from tracekit.lesson.live.controls import answer_at_once, close_widgets
 from tracekit.lesson.source import show_source
 
 if TYPE_CHECKING:
@@ -135,11 +135,7 @@ class ExplorerView:
 
     def close(self) -> None:
         """Take the widgets away."""
-        inside = [self.widget]
-        while inside:
-            widget = inside.pop()
-            inside += getattr(widget, "children", ())
-            widget.close()
+        close_widgets(self.widget)
 
     def _show_layout(self) -> None:
         record = self._explorer.record

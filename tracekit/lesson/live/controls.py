@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ("Applier", "Slider", "Switch", "answer_at_once")
+__all__ = ("Applier", "Slider", "Switch", "answer_at_once", "close_widgets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,15 @@ class Applier:
             except Exception as raised:
                 error = raised
             self._outcome(error)
+
+
+def close_widgets(widget: Any) -> None:
+    """Take a widget away, and those inside it."""
+    inside = [widget]
+    while inside:
+        one = inside.pop()
+        inside += getattr(one, "children", ())
+        one.close()
 
 
 def answer_at_once(widget: Any) -> None:

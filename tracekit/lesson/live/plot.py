@@ -21,7 +21,8 @@ from tracekit.lesson.live.controls import Slider, Switch
 from tracekit.lesson.live.drawing import Drawing
 from tracekit.lesson.live.panel import Panel
 from tracekit.lesson.live.picture import Picture
-from tracekit.lesson.live.run import Experiment, Run, Status
+from tracekit.lesson.live.run import Experiment, Run
+from tracekit.lesson.live.status import Status
 
 if TYPE_CHECKING:
     from tracekit.lesson.live.view import View

@@ -5,13 +5,11 @@ Nothing here knows of a browser: what was read waits, bounded, until somebody dr
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,57 +21,14 @@ from tracekit.errors import ProbeClosed, TracekitError
 from tracekit.lesson.live.drawing import Drawing
 from tracekit.lesson.live.panel import Panel, Traces
 from tracekit.lesson.live.picture import Picture
+from tracekit.lesson.live.status import Pace, Status, count_losses
 
-__all__ = ("Experiment", "Run", "Status")
+__all__ = ("Experiment", "Run")
 
 #: What Start enters and Stop leaves: it gives the probes whose events are drawn.
 Experiment = Callable[[], AbstractContextManager[Probe | Sequence[Probe]]]
 
 _READ_EVERY = 0.05  # seconds
-_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_RATE_OVER = 1.0  # seconds over which the rate and the reader's share of a processor are taken
-_WORDS = {
-    "ready": "ready",
-    "starting": "starting: compiling and attaching",
-    "running": "running",
-    "ended": "ended, nothing is attached",
-    "failed": "failed, nothing is attached",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How a run is doing.
-
-    ``state`` is ``"ready"``, ``"starting"``, ``"running"``, ``"ended"`` or ``"failed"``, the last
-    with the ``error``; ``elapsed`` in seconds; ``events`` is how many were read and ``rate`` how
-    many a second of late (of the whole run when it is over); ``lost`` how many did not arrive, None
-    where nobody counted: those dropped and, where the kernel counts them, those missed (see
-    :class:`~tracekit.capture.events.Counts`); ``reader_cpu`` the part of one processor that reading
-    took.
-    """
-
-    state: str = "ready"
-    elapsed: float = 0.0
-    events: int = 0
-    rate: float = 0.0
-    lost: int | None = None
-    reader_cpu: float = 0.0
-    error: BaseException | None = None
-
-    @property
-    def words(self) -> str:
-        """The state, in words."""
-        return _WORDS[self.state]
-
-    @property
-    def numbers(self) -> str:
-        """Everything but the state and the error, as one line."""
-        lost = "losses not counted" if self.lost is None else f"{self.lost:,} lost"
-        return (
-            f"{self.elapsed:.1f} s · {self.events:,} events · {self.rate:,.0f} events/s · {lost}"
-            f" · reader {self.reader_cpu:.1%} of a processor"
-        )
 
 
 class Run:
@@ -184,7 +139,7 @@ class Run:
             self._axis = self.seconds + early
             self._traces = tuple(Traces(panel, self._axis) for panel in self._panels)
             self._status = Status("running")
-        pace = _Pace([probe.pid for probe in probes])
+        pace = Pace([probe.pid for probe in probes])
         self._take(first, early, probes, pace)
         while (left := entered + self.seconds - time.monotonic()) > 0:
             ended = self._stop.wait(min(_READ_EVERY, left))
@@ -198,7 +153,7 @@ class Run:
         batches: Sequence[tuple[str, Events]],
         now: float,
         probes: Sequence[Probe],
-        pace: _Pace,
+        pace: Pace,
     ) -> None:
         timed = [(name, *self._since_the_start(events)) for name, events in batches]
         with self._lock:
@@ -216,7 +171,8 @@ class Run:
             self._until = now
             total = self._status.events + sum(len(events) for _, events in batches)
             rate, cpu = pace.take(now, total)
-            self._status = Status("running", now, total, rate, _lost(probes), cpu)
+            lost, missed = count_losses(probes)
+            self._status = Status("running", now, total, rate, lost, missed, cpu)
 
     def _since_the_start(self, events: Events) -> tuple[Events, NDArray[np.float64]]:
         times = (_nanoseconds(events) - self._begin_ns) / 1e9
@@ -235,37 +191,6 @@ class Run:
             del kept[0]
 
 
-class _Pace:
-    """Events a second, and what reading takes of a processor, over the last second or so.
-
-    Reading is done by this thread, and by the probes' child processes where they have buffers.
-    """
-
-    def __init__(self, pids: Sequence[int]) -> None:
-        self._pids = tuple(pids)
-        self._seen = [(0.0, 0, self._processor_time())]
-
-    def _processor_time(self) -> float:
-        return time.thread_time() + sum(map(_process_time, self._pids))
-
-    def take(self, now: float, events: int) -> tuple[float, float]:
-        self._seen.append((now, events, self._processor_time()))
-        while len(self._seen) > 2 and self._seen[1][0] <= now - _RATE_OVER:
-            del self._seen[0]
-        (before, old, cpu), (_, new, new_cpu) = self._seen[0], self._seen[-1]
-        span = now - before
-        return ((new - old) / span, (new_cpu - cpu) / span) if span > 0 else (0.0, 0.0)
-
-
-def _process_time(pid: int) -> float:
-    """Seconds that a process has had a processor, in steps of the clock tick; proc(5)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:  # it has ended
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
 def _nanoseconds(events: Events) -> NDArray[np.int64]:
     """When each event was, CLOCK_MONOTONIC, shape (n,)."""
     for name in ("ts", "common_ts"):
@@ -276,10 +201,3 @@ def _nanoseconds(events: Events) -> NDArray[np.int64]:
         " over time",
         "send a field ts: u64 ts; data.ts = bpf_ktime_get_ns();",
     )
-
-
-def _lost(probes: Sequence[Probe]) -> int | None:
-    counts = [probe.counts for probe in probes]
-    if any(count.dropped is None for count in counts):
-        return None
-    return sum((count.dropped or 0) + (count.missed or 0) for count in counts)

@@ -8,11 +8,11 @@ from typing import Any
 
 import ipywidgets
 
-from tracekit.lesson.live.controls import Applier, Slider, Switch, answer_at_once
+from tracekit.lesson.live.controls import Applier, Slider, Switch, answer_at_once, close_widgets
 from tracekit.lesson.live.drawing import Drawing
 from tracekit.lesson.live.figures import PanelFigure
 from tracekit.lesson.live.picture import Picture
-from tracekit.lesson.live.run import Status
+from tracekit.lesson.live.status import Status
 
 __all__ = ("View",)
 
@@ -103,12 +103,8 @@ class View:
         )
 
     def close(self) -> None:
-        """Take the widgets away, those inside others too."""
-        inside = [self.widget]
-        while inside:
-            widget = inside.pop()
-            inside += getattr(widget, "children", ())
-            widget.close()
+        """Take the widgets away."""
+        close_widgets(self.widget)
 
     def _control(self, control: Slider | Switch) -> Any:
         widget = control.widget()
