@@ -302,7 +302,7 @@ def test_a_long_list_is_cut_and_says_so(explorer, view, monkeypatch):
 
 
 def test_a_page_without_widgets_gets_the_fields_and_the_layout(explorer):
-    bundle = explorer._bundle()
+    bundle = explorer._still()
     assert bundle["text/plain"] == repr(explorer)
     assert "snd_cwnd" in bundle["text/html"]
     assert "<svg" in bundle["text/html"]

@@ -151,10 +151,10 @@ def test_a_notebook_without_a_browser_uses_it_from_code():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
     client = NotebookClient(notebook, kernel_manager_class=ThisPython, timeout=120)
     client.execute()
-    shown = notebook.cells[1].outputs
-    assert [output.output_type for output in shown] == ["display_data"]
-    data = shown[0].data
-    assert "application/vnd.jupyter.widget-view+json" in data
+    widgets, still = notebook.cells[1].outputs
+    assert "application/vnd.jupyter.widget-view+json" in widgets.data
+    assert widgets.data["text/plain"] == "explorer: sched:sched_switch"
+    data = still.data
     assert data["text/plain"].startswith("Explorer of ")
     assert "prev_comm" in data["text/html"]
     printed = notebook.cells[3].outputs[0].text

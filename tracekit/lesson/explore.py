@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-import uuid
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tracekit.capture import registry
 from tracekit.capture.equivalent import EquivalentProgram, equivalent_program
@@ -20,6 +19,7 @@ from tracekit.lesson.explore_file import write_new
 from tracekit.lesson.explore_search import Tracepoints
 from tracekit.lesson.explore_shown import ROWS, events_table, fields_table, layout
 from tracekit.lesson.lens import Lens
+from tracekit.lesson.live.outputs import Outputs, folded
 from tracekit.lesson.live.panel import Panel
 from tracekit.lesson.live.plot import LivePlot
 from tracekit.tracepoints.format import Format
@@ -49,9 +49,10 @@ class Explorer:
         self.format: Format = self.tracepoints.format(name or first)
         self.cell = registry.running_cell()
         self._watched: Format | None = None
-        self._follower: threading.Thread | None = None
+        self._followed = threading.Event()  # nobody follows a run
+        self._followed.set()
         self._view: ExplorerView | None = None
-        self._displays: list[str] = []
+        self._outputs = Outputs()
         registry.close_earlier_runs(_explorers, self.cell)
         _explorers.add(self)
         self.plot = LivePlot(self._experiment, [Panel("events a second")], seconds=seconds)
@@ -108,13 +109,13 @@ class Explorer:
     def wait(self) -> Events:
         """Wait for the end of the run, and give its events; raises what the run raised."""
         self.plot.wait()
-        self._wait_for_follower()
+        self._followed.wait()
         return self.events
 
     def close(self) -> None:
         """Stop, and wait until nothing is attached."""
         self.plot.close()
-        self._wait_for_follower()
+        self._followed.wait()
         if self._view is not None:
             self._view.close()
             self._view = None
@@ -164,27 +165,25 @@ class Explorer:
         ended = threading.Event()
         with open_watch(fmt.full_name) as probe:
             self._watched = fmt
-            self._follower = threading.Thread(
+            self._followed.clear()
+            threading.Thread(
                 target=self._follow, args=(ended,), name="tracekit explorer", daemon=True
-            )
-            self._follower.start()
+            ).start()
             try:
                 yield probe
             finally:
                 ended.set()
 
     def _follow(self, ended: threading.Event) -> None:
-        over = False
-        while not over:
-            over = ended.wait(_SHOW_EVERY)
-            if self._view is not None:
-                self._view.show_events()
-        self._update_displays()
-
-    def _wait_for_follower(self) -> None:
-        follower = self._follower
-        while follower is not None and follower.is_alive():
-            follower.join(0.2)
+        try:
+            over = False
+            while not over:
+                over = ended.wait(_SHOW_EVERY)
+                if self._view is not None:
+                    self._view.show_events()
+            self._outputs.update(self._still())
+        finally:
+            self._followed.set()
 
     # showing ------------------------------------------------------------------------------
 
@@ -215,29 +214,19 @@ class Explorer:
         return "\n".join(lines)
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
-
         if self._view is None:
             from tracekit.lesson.explore_view import ExplorerView
 
             self._view = ExplorerView(self)
-        # With an id of its own, the output can be changed when a run has ended.
-        self._displays.append(f"tracekit-{uuid.uuid4()}")
-        display(self._bundle(), raw=True, display_id=self._displays[-1])
+        self._outputs.show(self._view.widget, f"explorer: {self.name}", self._still())
 
-    def _bundle(self) -> dict[str, Any]:
-        """The widgets, and what stands in their place where none can be drawn."""
-        view = dict(self._view.widget._repr_mimebundle_()) if self._view else {}
+    def _still(self) -> dict[str, str]:
+        """What an export has of it: the fields, the layout, the last events."""
         parts = [fields_table(self.format), self.lens._repr_html_()]
         if events := self.last_events():
             parts.append(events_table(events, self.format))
-        return {**view, "text/plain": repr(self), "text/html": "\n".join(parts)}
-
-    def _update_displays(self) -> None:
-        from IPython.display import update_display
-
-        for name in self._displays:
-            update_display(self._bundle(), raw=True, display_id=name)
+        html = folded("what is shown here, for exports", "\n".join(parts))
+        return {"text/plain": repr(self), "text/html": html}
 
 
 def explore(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from tracekit.capture.events import Events
 from tracekit.errors import TracekitError
 from tracekit.lesson.live.controls import Slider, Switch
 from tracekit.lesson.live.drawing import Drawing
+from tracekit.lesson.live.outputs import Outputs, folded
 from tracekit.lesson.live.panel import Panel
 from tracekit.lesson.live.picture import Picture
 from tracekit.lesson.live.run import Experiment, Run
@@ -69,7 +69,7 @@ class LivePlot:
         self._view: View | None = None
         self._painted = threading.Event()  # nobody draws
         self._painted.set()
-        self._displays: list[str] = []
+        self._outputs = Outputs()
         self._lock = threading.Lock()
         registry.close_earlier_runs(_plots, self.cell)
         _plots.add(self)
@@ -176,22 +176,10 @@ class LivePlot:
     # showing ------------------------------------------------------------------------------
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
-
         with self._lock:
-            view = self._make_view()
-            display(
-                {
-                    **view.widget._repr_mimebundle_(),
-                    # where no widget can be drawn
-                    "text/plain": f"live figures: {', '.join(p.title for p in self._panels)}",
-                },
-                raw=True,
-            )
-            # Below it, for exports, the run's picture, when there is one. It is an output of its
-            # own: replacing the widgets would take the focus away from them.
-            self._displays.append(f"tracekit-{uuid.uuid4()}")
-            display(self._still(), raw=True, display_id=self._displays[-1])
+            titles = ", ".join(panel.title for panel in self._panels)
+            widget = self._make_view().widget
+            self._outputs.show(widget, f"live figures: {titles}", self._still())
             self._paint()
 
     @property
@@ -218,11 +206,11 @@ class LivePlot:
     def _still(self) -> dict[str, str]:
         if self._run is None or self._run.running:
             return {"text/plain": "", "text/html": ""}
-        html = (
-            "<details><summary>the picture of this run, for exports</summary>"
-            f"{self.picture._repr_html_()}</details>"
-        )
-        return {"text/plain": repr(self), "text/html": html}
+        html = self.picture._repr_html_()
+        return {
+            "text/plain": repr(self),
+            "text/html": folded("the picture of this run, for exports", html),
+        }
 
     def _empty(self) -> tuple[Drawing, ...]:
         return tuple(Drawing(panel.title, self.seconds, ()) for panel in self._panels)
@@ -253,10 +241,4 @@ class LivePlot:
             if not over:
                 run.join(max(due - time.monotonic(), 0))
         view.end(run.picture())
-        self._update_displays()
-
-    def _update_displays(self) -> None:
-        from IPython.display import update_display
-
-        for name in self._displays:
-            update_display(self._still(), raw=True, display_id=name)
+        self._outputs.update(self._still())

@@ -11,6 +11,7 @@ import ipywidgets
 from tracekit.lesson.live.controls import Applier, Slider, Switch, answer_at_once, close_widgets
 from tracekit.lesson.live.drawing import Drawing
 from tracekit.lesson.live.figures import PanelFigure
+from tracekit.lesson.live.outputs import folded
 from tracekit.lesson.live.picture import Picture
 from tracekit.lesson.live.status import Status
 
@@ -98,9 +99,7 @@ class View:
 
     def end(self, picture: Picture) -> None:
         """The same in words and numbers, for those who don't see the figures."""
-        self._twin.value = (
-            f"<details><summary>the same in numbers</summary>{picture.table()}</details>"
-        )
+        self._twin.value = folded("the same in numbers", picture.table())
 
     def close(self) -> None:
         """Take the widgets away."""
