@@ -298,7 +298,21 @@ def test_a_long_list_is_cut_and_says_so(explorer, view, monkeypatch):
     parts = inside(view.widget)
     parts["tracekit-explore-search"].value = "sched"
     assert len(parts["tracekit-explore-list"].options) == 5
-    assert "the first 5 are listed" in parts["tracekit-explore-found"].value
+    assert "5 of them are listed" in parts["tracekit-explore-found"].value
+
+
+def test_the_chosen_one_is_in_a_list_that_is_cut(explorer, view, monkeypatch):
+    monkeypatch.setattr("tracekit.lesson.explore_view._LISTED", 5)
+    parts = inside(view.widget)
+    for name in (
+        explorer.tracepoints.names[-1],
+        explorer.tracepoints.names[len(explorer.tracepoints.names) // 2],
+    ):
+        explorer.select(name)
+        parts["tracekit-explore-search"].value = "e"
+        parts["tracekit-explore-search"].value = ""
+        assert len(parts["tracekit-explore-list"].options) == 5
+        assert parts["tracekit-explore-list"].value == name
 
 
 def test_a_page_without_widgets_gets_the_fields_and_the_layout(explorer):

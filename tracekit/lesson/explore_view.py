@@ -52,7 +52,7 @@ class ExplorerView:
                 *((f"{name} ({count})", name) for name, count in counts.items()),
             ],
             description="category",
-            **_fitting("16em"),
+            **_fitting("19em"),
         )
         self._text = ipywidgets.Text(
             placeholder=f"words, in {total:,} names", description="search", **_fitting("20em")
@@ -190,15 +190,19 @@ class ExplorerView:
         found = self._explorer.search(
             self._text.value, category=self._category.value, fields=self._in_fields.value
         )
-        listed = found[:_LISTED]
+        chosen = self._explorer.name
+        # those around the chosen one, where not all can be listed
+        middle = found.index(chosen) if chosen in found else 0
+        begin = max(0, min(middle - _LISTED // 2, len(found) - _LISTED))
+        listed = found[begin : begin + _LISTED]
         self._filling = True
         try:
             self._list.options = listed
-            self._list.value = self._explorer.name if self._explorer.name in listed else None
+            self._list.value = chosen if chosen in listed else None
         finally:
             self._filling = False
         count = f"{len(found):,} tracepoint{'' if len(found) == 1 else 's'}"
-        more = f", the first {len(listed)} are listed" if len(found) > len(listed) else ""
+        more = f", {len(listed)} of them are listed" if len(found) > len(listed) else ""
         self._found.value = f'<div role="status">{count} found{more}</div>'
 
     def _choose(self, name: str | None) -> None:
