@@ -222,6 +222,7 @@ def test_a_page_that_is_loaded_again_goes_on(lab):
     lab.start_command("docmanager:save")
     lab.wait_until_run()
     lab.open(NAME)
+    lab.wait_for_widgets()
     (plot,) = plots_of(lab)
     plot.expect_state("running")
     plot.expect_movement()

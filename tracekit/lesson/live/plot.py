@@ -7,6 +7,7 @@ in time would pile up.
 
 from __future__ import annotations
 
+import textwrap
 import threading
 import time
 import weakref
@@ -179,7 +180,8 @@ class LivePlot:
         with self._lock:
             titles = ", ".join(panel.title for panel in self._panels)
             widget = self._make_view().widget
-            self._outputs.show(widget, f"live figures: {titles}", self._still())
+            plain = textwrap.fill(f"live figures: {titles}", 80)
+            self._outputs.show(widget, plain, self._still())
             self._paint()
 
     @property
