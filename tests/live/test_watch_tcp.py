@@ -228,7 +228,6 @@ def test_the_round_trip_time_is_the_one_ss_shows(alone):
 
 def test_each_retransmission_is_an_event_and_a_mark(alone):
     assert len(alone.resent) <= alone.counter
-    assert alone.counter - len(alone.resent) <= alone.misses["tcp_retransmit"]
     assert set(alone.resent["state"]) == {1}  # TCP_ESTABLISHED
     times = times_of(alone.resent)
     for sample in alone.samples:
@@ -243,6 +242,8 @@ def test_what_is_sent_and_acknowledged_is_what_arrived(link):
     probe, again = probes()
     with probe, again:
         moved = link.transfer(size=1_000_003, congestion="reno", port=PORT)
+        # Before the events are read: closing, too, may send something again.
+        counted = resent_segments(link)
         events, resent = probe.read(), again.read()
         skipped = {one.name: missed(one) for one in (probe, again)}
     events = events[events["sport"] == moved.client.port]
@@ -253,7 +254,7 @@ def test_what_is_sent_and_acknowledged_is_what_arrived(link):
     assert acknowledged[-1] < 1_000_003
     assert sent[-1] == 1_000_003 or skipped["tcp_probe_ring"]
     resent = resent[resent["sport"] == moved.client.port]
-    assert 0 <= resent_segments(link) - len(resent) <= skipped["tcp_retransmit"]
+    assert counted - skipped["tcp_retransmit"] <= len(resent) <= resent_segments(link)
 
 
 @pytest.mark.parametrize("name", ["reno", "cubic"])
