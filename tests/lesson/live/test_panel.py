@@ -98,6 +98,15 @@ def test_marks_stand_on_the_line_of_their_flow():
     assert (eight.mark_x.tolist(), eight.mark_y.tolist()) == ([2, 3], [20, 21])
 
 
+def test_every_mark_is_counted_and_the_last_are_kept():
+    traces, _ = drawn(Panel("", "window", marks=Marks("lost", "other")), [(0, 0, 1)])
+    for _ in range(3):
+        many = events([(1,)] * 300, "ts")
+        traces.add_marks(many, np.ones(300))
+    (line,) = traces.drawing(SECONDS).lines
+    assert (line.mark_count, len(line.mark_x)) == (900, 500)
+
+
 def test_a_mark_before_the_first_value_has_no_place():
     traces, _ = drawn(Panel("", "window", marks=Marks("lost", "other")), [(5, 0, 1)])
     early = events([(1,)], "ts")

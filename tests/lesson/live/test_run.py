@@ -1,7 +1,7 @@
 import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -211,6 +211,22 @@ def test_several_probes_each_in_its_panel():
     assert run.status.lost is None  # one of them does not count
     with pytest.raises(TracekitError, match="the probes are: first, second"):
         run.events("third")
+
+
+@pytest.mark.parametrize(
+    "panel", [Panel("a", "value", probe="absent"), Panel("a", "value", marks=Marks("m", "absent"))]
+)
+def test_a_panel_of_a_probe_that_is_not_there_is_refused(panel):
+    run = Run(Scripted([1]).experiment, [panel], seconds=9, keep=5)
+    assert run.join(DEADLINE)
+    assert "no probe 'absent'" in str(run.status.error)
+    assert "its probes are: scripted" in str(run.status.error)
+
+
+def test_an_experiment_without_a_probe_is_refused():
+    run = Run(lambda: nullcontext([]), [COUNT], seconds=9, keep=5)
+    assert run.join(DEADLINE)
+    assert "the experiment gives no probe" in str(run.status.error)
 
 
 def test_events_without_a_time_are_refused():

@@ -26,7 +26,7 @@ class Line:
     """One line: ``x`` in seconds and ``y``, float64, shape (n,), and the value that came last.
 
     It is interrupted where ``y`` is NaN. ``stepped``: a value holds until the next. ``marked`` says
-    what the points at ``mark_x``, ``mark_y`` are, shape (m,).
+    what the points at ``mark_x``, ``mark_y`` are, shape (m,): the last of ``mark_count``.
     """
 
     label: str
@@ -35,6 +35,7 @@ class Line:
     last: float | None = None
     stepped: bool = False
     marked: str = ""
+    mark_count: int = 0
     mark_x: NDArray[np.float64] = field(default_factory=_nothing)
     mark_y: NDArray[np.float64] = field(default_factory=_nothing)
 
@@ -76,7 +77,7 @@ class Drawing:
             rows.append(Row((line.label, *numbers, *[""] * (5 - len(numbers)))))
             if line.marked:
                 rows.append(
-                    Row((f"{line.label}: {line.marked}", f"{len(line.mark_x):,}", *[""] * 4))
+                    Row((f"{line.label}: {line.marked}", f"{line.mark_count:,}", *[""] * 4))
                 )
         return rows
 

@@ -139,7 +139,7 @@ def _legend(lines: Sequence[Line]) -> list[str]:
         value = "" if line.last is None else f" <b>{short(line.last)}</b>"
         marked = ""
         if line.marked:
-            marked = f" · <span style='color:{hue}'>▼</span> {len(line.mark_x)} {line.marked}"
+            marked = f" · <span style='color:{hue}'>▼</span> {line.mark_count:,} {line.marked}"
         parts.append(
             '<span><svg width="24" height="8" aria-hidden="true"><line x1="0" x2="24" y1="4" y2="4"'
             f' stroke="{hue}" stroke-width="2.5" stroke-dasharray="{dash}"/></svg>'

@@ -81,6 +81,7 @@ class Traces:
         self._series: dict[Any, dict[str, Series]] = {}
         self._rates: dict[Any, Rate] = {}
         self._marks: dict[Any, list[tuple[float, float]]] = {}
+        self._marked: dict[Any, int] = {}  # how many came; only the last are kept
         self._not_kept = False
 
     def add(self, events: Events, times: NDArray[np.float64]) -> None:
@@ -109,7 +110,9 @@ class Traces:
                 heights = next(iter(lines.values())).values_at(times[chosen])
                 points = zip(times[chosen].tolist(), heights.tolist(), strict=True)
                 kept = self._marks.setdefault(key, [])
-                kept += [point for point in points if not np.isnan(point[1])]
+                new = [point for point in points if not np.isnan(point[1])]
+                self._marked[key] = self._marked.get(key, 0) + len(new)
+                kept += new
                 del kept[:-_MARKS]
 
     def drawing(self, until: float) -> Drawing:
@@ -145,7 +148,13 @@ class Traces:
             line = Line(full or self.panel.title, t, v, series.last)
             if marks and self.panel.marks:
                 x, y = np.array(marks).T
-                line = replace(line, marked=self.panel.marks.label, mark_x=x, mark_y=y)
+                line = replace(
+                    line,
+                    marked=self.panel.marks.label,
+                    mark_count=self._marked[key],
+                    mark_x=x,
+                    mark_y=y,
+                )
                 marks = None  # on the first line of each
             yield line
 

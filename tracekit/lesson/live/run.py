@@ -113,6 +113,7 @@ class Run:
             with ExitStack() as stack:
                 opened = stack.enter_context(self._experiment())
                 probes = list(opened) if isinstance(opened, Sequence) else [opened]
+                self._check_names([probe.name for probe in probes])
                 self._read_until_the_end(probes)
         except ProbeClosed:
             # a new probe took the place of one of these, or somebody closed it
@@ -124,6 +125,18 @@ class Run:
             rate = old.events / old.elapsed if old.elapsed else 0.0
             self._status = replace(old, state=state, error=error, rate=rate)
         self._over.set()
+
+    def _check_names(self, known: Sequence[str]) -> None:
+        wanted = {panel.probe for panel in self._panels if panel.probe}
+        wanted |= {panel.marks.probe for panel in self._panels if panel.marks}
+        missing = sorted(wanted - set(known))
+        if missing or not known:
+            raise TracekitError(
+                f"the experiment gives no probe {missing[0]!r}"
+                if missing
+                else "the experiment gives no probe",
+                f"its probes are: {', '.join(known) or 'none'}; yield an open probe, or a list",
+            )
 
     def _read_until_the_end(self, probes: Sequence[Probe]) -> None:
         entered = time.monotonic()
