@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tracekit.host.headers import find_headers
+from tracekit.host.interpreters import find_bcc_python
 from tracekit.host.packages import find_command
 
 # Calls getpgid(2) with the numbers first, first + 1, … as argument, on one processor.
@@ -217,3 +221,46 @@ def kernel():
         wait_until = staticmethod(wait_until)
 
     return Kernel
+
+
+@pytest.fixture
+def started_script() -> Callable[..., contextlib.AbstractContextManager]:
+    """started_script(script, errors): a bcc script under way, in the Python that has bcc.
+
+    It gives the process and a queue of its lines, each as words; None when it has ended.
+    """
+    return _started_script
+
+
+@contextlib.contextmanager
+def _started_script(script: Path, errors: Path) -> Iterator[tuple[subprocess.Popen, queue.Queue]]:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    if (headers := find_headers()) is not None:
+        environment["BCC_KERNEL_SOURCE"] = str(headers.path)
+    with (
+        open(errors, "w") as stderr,
+        subprocess.Popen(
+            [find_bcc_python(), "-u", script],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=environment,
+            cwd=script.parent,
+            text=True,
+            # a test run in the background of a shell has inherited deafness to Ctrl-C
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process,
+    ):
+        lines: queue.Queue = queue.Queue()
+
+        def read() -> None:
+            for line in process.stdout:
+                lines.put(line.split())
+            lines.put(None)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield process, lines
+        finally:
+            process.kill()
+            reader.join()

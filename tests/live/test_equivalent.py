@@ -6,14 +6,12 @@ Most of these programs use ``TRACEPOINT_PROBE``: then bcc generated the struct t
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import socket
 import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 
@@ -23,8 +21,6 @@ import pytest
 import tracekit as tk
 from tracekit.capture.generated import why_not_generated
 from tracekit.capture.watch import decode_watched, open_watch
-from tracekit.host.headers import find_headers
-from tracekit.host.interpreters import find_bcc_python
 from tracekit.tracepoints.layout import cut_text
 from tracekit.traffic.tcp import exchange
 
@@ -187,25 +183,6 @@ def test_wherever_bcc_generates_the_struct_each_field_has_its_place_and_size():
 # the script -----------------------------------------------------------------------------------
 
 
-@contextmanager
-def lines_of(process):
-    """A queue of the process's lines, each as words; None behind the last."""
-    lines = queue.Queue()
-
-    def pump():
-        for line in process.stdout:
-            lines.put(line.split())
-        lines.put(None)
-
-    reader = threading.Thread(target=pump)
-    reader.start()
-    try:
-        yield lines
-    finally:
-        process.kill()
-        reader.join()
-
-
 def first(lines, wanted):
     """The first line for which wanted(words) holds."""
     deadline = time.monotonic() + DEADLINE
@@ -224,13 +201,10 @@ def first(lines, wanted):
         ("sched:sched_switch", lambda pid: {"prev_pid": str(pid)}),
     ],
 )
-def test_the_script_runs_without_tracekit(name, columns, interrupt, tmp_path):
+def test_the_script_runs_without_tracekit(name, columns, started_script, interrupt, tmp_path):
     program = tk.equivalent_program(name)
     script, errors = tmp_path / "script.py", tmp_path / "errors"
     script.write_text(program.script())
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    if (headers := find_headers()) is not None:
-        environment["BCC_KERNEL_SOURCE"] = str(headers.path)
     done, pids = threading.Event(), []
 
     def act():
@@ -241,20 +215,7 @@ def test_the_script_runs_without_tracekit(name, columns, interrupt, tmp_path):
     thread = threading.Thread(target=act)
     thread.start()
     try:
-        with (
-            open(errors, "w") as stderr,
-            subprocess.Popen(
-                [find_bcc_python(), "-u", script],
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=environment,
-                cwd=tmp_path,
-                text=True,
-                # a test run in the background of a shell has inherited deafness to Ctrl-C
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            ) as process,
-            lines_of(process) as lines,
-        ):
+        with started_script(script, errors) as (process, lines):
             header = first(lines, lambda words: True)
             row = first(lines, lambda words: len(words) > 3 and words[1] in map(str, pids))
             done.set()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import queue
 import random
-import signal
 import socket
-import subprocess
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 
@@ -19,8 +17,6 @@ from tracekit.capture.probe import PROGRAMS
 from tracekit.capture.program import read_program
 from tracekit.capture.run import print_script
 from tracekit.errors import TrafficError, UnknownTracepoint
-from tracekit.host.headers import find_headers
-from tracekit.host.interpreters import find_bcc_python
 from tracekit.tracepoints.tracefs import read_format
 from tracekit.traffic.tcp import exchange
 
@@ -95,41 +91,6 @@ def expected_end(name: str, doing: Doing) -> list[str]:
     }[name]
 
 
-@contextmanager
-def started(script, errors):
-    """The script's process and a queue of its lines, each as words; None when it has ended."""
-    headers = find_headers()
-    environment = dict(os.environ)
-    if headers is not None:
-        environment["BCC_KERNEL_SOURCE"] = str(headers.path)
-    with (
-        open(errors, "w") as stderr,
-        subprocess.Popen(
-            [find_bcc_python(), "-u", script],
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=environment,
-            text=True,
-            # a test run in the background of a shell has inherited deafness to Ctrl-C
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ) as process,
-    ):
-        lines = queue.Queue()
-
-        def read() -> None:
-            for line in process.stdout:
-                lines.put(line.split())
-            lines.put(None)
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        try:
-            yield process, lines
-        finally:
-            process.kill()
-            reader.join()
-
-
 def line_with(end: list[str], lines: queue.Queue, deadline: float) -> list[str] | None:
     """The first line that ends so; None where the script ended before it printed one."""
     while True:
@@ -150,7 +111,7 @@ def has_tracepoint(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", sorted(LISTINGS))
-def test_a_script_does_what_the_program_does(name, doing, interrupt, tmp_path):
+def test_a_script_does_what_the_program_does(name, doing, started_script, interrupt, tmp_path):
     script, errors = tmp_path / f"{name}.py", tmp_path / "errors"
     with open(script, "w") as out, open(os.devnull, "w") as hints:
         assert print_script(name, out=out, hints=hints) == 0
@@ -160,7 +121,7 @@ def test_a_script_does_what_the_program_does(name, doing, interrupt, tmp_path):
     deadline = time.monotonic() + SECONDS
 
     while True:
-        with started(script, errors) as (process, lines):
+        with started_script(script, errors) as (process, lines):
             words = line_with(expected_end(name, doing), lines, deadline)
             if words is not None:
                 doing.end()
